@@ -1,0 +1,14 @@
+/* kinds.h - every actor kind; api/ is reached at link time only. */
+#ifndef HALTLESS_ACTORS_KINDS_H
+#define HALTLESS_ACTORS_KINDS_H
+
+#include "actors/ak.h"
+
+extern const ak_kind front_kind;
+extern const ak_kind ingest_kind;
+extern const ak_kind query_kind;
+extern const ak_kind alert_kind;
+extern const ak_kind registry_kind;
+extern const ak_kind worker_kind;
+
+#endif

@@ -1,0 +1,51 @@
+/* node.h - a node: plan, shared memory, supervisor, and the processes that host actors.
+ *
+ *   haltless serve          supervisor (this process) -> forks and execs one `haltless actor` per group
+ *   haltless actor RUN GROUP   hosts the slots of one group as threads
+ *
+ * The plan is made from the options: slots (kind, part, group, core) and edges (from, to, carrier, lane bytes,
+ * policy).  Default: one group holds every actor as a thread; mode "process" gives a slot a group of its own.
+ */
+#ifndef HALTLESS_ACTORS_NODE_H
+#define HALTLESS_ACTORS_NODE_H
+
+#include "actors/options.h"
+#include "proto/envelope.h"
+#include "transport/wire.h"
+
+enum { SLOTS_MAX = 256, EDGES_MAX = 1024 };
+enum edge_policy { EDGE_WAIT, EDGE_SHED };
+
+typedef struct slot_plan {
+    addr    who;
+    int32_t group; /* slots of one group share a process */
+    int32_t core;  /* -1: not pinned */
+} slot_plan;
+
+typedef struct edge_plan {
+    addr             from;
+    addr             to;
+    carrier          carrier;
+    enum edge_policy policy;
+    uint64_t         capacity; /* bytes of the lane */
+} edge_plan;
+
+typedef struct plan {
+    uint32_t  slots;
+    uint32_t  edges;
+    uint32_t  groups;
+    uint16_t  parts[KIND_MAX]; /* actors of each kind */
+    slot_plan slot[SLOTS_MAX];
+    edge_plan edge[EDGES_MAX];
+} plan;
+
+/* partitions: what the data directory already has (0: new).  E_CONFIG: a cycle of asks or WAIT edges, too many lanes,
+ * lanes over 32 MiB: the chain prints it. */
+NODISCARD int plan_make(plan *p, const options *o, uint16_t partitions);
+
+/* Runs until SIGTERM/SIGINT.  Returns the exit status. */
+int node_serve(options *o, const char *config_file, int argc, char **argv);
+/* One group; argv after "actor". */
+int node_actor(int argc, char **argv);
+
+#endif

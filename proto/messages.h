@@ -1,0 +1,24 @@
+/* messages.h - numbers and limits of every message (the table is messages.def). */
+#ifndef HALTLESS_PROTO_MESSAGES_H
+#define HALTLESS_PROTO_MESSAGES_H
+
+#include "proto/base.h"
+
+enum msg_type {
+#define X(MSG, number, body_min, body_max, reply_max, brief) MSG = number,
+#include "proto/messages.def"
+#undef X
+    MSG_MAX = 64 /* every number is below */
+};
+
+typedef struct msg_row {
+    const char *name;
+    uint32_t    body_min;
+    uint32_t    body_max;
+    uint32_t    reply_max;
+} msg_row;
+
+/* The row of a type, or NULL when there is none. */
+const msg_row *msg_row_of(uint16_t type);
+
+#endif

@@ -1,0 +1,85 @@
+/* readings.h - the ingest decoders: one pass over a request body, reading by reading.
+ *
+ * A pull parser: no allocation, bounded time a call, may be left and resumed between readings (long bodies
+ * are decoded in slices).  Strings are views into the body or, when they had escapes, into the decoder's scratch
+ * (valid until the next call).  A bad reading is an outcome with its exact text; only broken syntax ends it.
+ */
+#ifndef HALTLESS_PROTO_READINGS_H
+#define HALTLESS_PROTO_READINGS_H
+
+#include "proto/base.h"
+
+/* X(CODE, "text inside the 207"), in the order of the fields: the first failing one is reported.
+ * READING_UNKNOWN_MACHINE, _FUTURE and _OLD are the front's to find (it knows machines and the clock). */
+#define READING_ERRORS(X)                                                                          \
+    X(READING_NOT_OBJECT, "Reading must be an object")                                             \
+    X(READING_DUPLICATE, "Duplicate member: %s")                                                   \
+    X(READING_MACHINE_MISSING, "Machine identifier is required")                                   \
+    X(READING_MACHINE_TYPE, "Machine identifier must be a string")                                 \
+    X(READING_UNKNOWN_MACHINE, "Machine not found")                                                \
+    X(READING_TIME_MISSING, "Timestamp is required")                                               \
+    X(READING_TIME_TYPE, "Timestamp must be a string")                                             \
+    X(READING_TIME_FORMAT, "Timestamp is not RFC 3339")                                            \
+    X(READING_TIME_FUTURE, "Timestamp is more than 5 minutes in the future")                       \
+    X(READING_TIME_OLD, "Timestamp is older than 3650 days")                                       \
+    X(READING_METRIC_MISSING, "Metric name is required")                                           \
+    X(READING_METRIC_TYPE, "Metric name must be a string")                                         \
+    X(READING_METRIC_LEN, "Metric name must have 1 to 255 characters")                             \
+    X(READING_VALUE_MISSING, "Value is required")                                                  \
+    X(READING_VALUE_FINITE, "Value must be finite")                                                \
+    X(READING_VALUE_TYPE, "Value must be a number")                                                \
+    X(READING_UNIT_MISSING, "Unit is required")                                                    \
+    X(READING_UNIT_TYPE, "Unit must be a string")                                                  \
+    X(READING_UNIT_LEN, "Unit must have at most 64 characters")                                    \
+    X(READING_TAG_TYPE, "Raw tag must be a string")                                                \
+    X(READING_TAG_LEN, "Raw tag must have at most 255 characters")
+
+enum reading_error {
+    READING_OK,
+#define X(CODE, text) CODE,
+    READING_ERRORS(X)
+#undef X
+};
+
+/* The text; `member` fills the %s of READING_DUPLICATE.  Returns the length written (cut at room). */
+size_t reading_error_text(enum reading_error code, view member, char *out, size_t room);
+
+typedef struct reading {
+    enum reading_error error; /* of the fields a decoder can judge */
+    view    machine; /* what was found, also when error is set; empty if missing or no string */
+    view    metric;
+    view    unit;
+    view    member; /* READING_DUPLICATE: which */
+    int64_t time_us;
+    double  value;
+    bool    time_checked_later; /* error lies behind machine: an unknown machine is reported instead */
+} reading;
+
+enum readings_next { READINGS_ITEM = 1, READINGS_END = 0, READINGS_SYNTAX = -1, READINGS_SCHEMA = -2 };
+
+enum { READINGS_SCRATCH = 8192 };
+
+typedef struct readings_decoder {
+    const uint8_t *at; /* private from here on */
+    const uint8_t *end;
+    const uint8_t *start;
+    uint32_t       state;
+    uint32_t       index;
+    uint64_t       left;
+    bool           found; /* a `readings` member was there */
+    size_t         scratch_used;
+    uint8_t        scratch[READINGS_SCRATCH];
+} readings_decoder;
+
+/* JSON: {"readings":[...]}.  `body` needs 16 readable bytes behind its end (any content). */
+void readings_json_start(readings_decoder *d, view body);
+enum readings_next readings_json_next(readings_decoder *d, reading *out);
+/* The same object in MessagePack. */
+void readings_msgpack_start(readings_decoder *d, view body);
+enum readings_next readings_msgpack_next(readings_decoder *d, reading *out);
+/* READINGS_SCHEMA: why (for a 422): "missing" or "array_type" or "object_type". */
+const char *readings_schema_type(const readings_decoder *d);
+/* Byte offset the decoder has come to: for slices and for the 400's text. */
+size_t readings_offset(const readings_decoder *d);
+
+#endif

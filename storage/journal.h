@@ -1,0 +1,83 @@
+/* journal.h - the write-ahead log of one partition: own segments, pre-written, recycled, one synced write a block.
+ *
+ * DIR/journal/NNNNNNNN.seg, 16 MiB each, written in 4 KiB-aligned blocks:
+ *
+ *   block  magic u32 | version u16 | flags u16 | length u32 | crc32c u32 | first_lsn u64 | rows u32 | marks u32
+ *          generation[16] | journal id[16] | wall_us i64 | segment u64 | sequence u64 | ... (64-byte multiple)
+ *          journal_mark[marks]        {from, pos}: applied up to pos of that lane of this generation
+ *          payload                    what storage/part.c put in
+ *          zeros to 4 KiB
+ *
+ * journal_block_* build a block in one of two aligned buffers; journal_write() makes it durable and may run in a
+ * helper thread while the actor fills the other.  A recycled segment's old blocks are told from new ones by
+ * journal id, segment number and sequence.  After a failed write the segment is abandoned, never retried:
+ * the next write opens another one and rewrites what was unacknowledged.
+ */
+#ifndef HALTLESS_STORAGE_JOURNAL_H
+#define HALTLESS_STORAGE_JOURNAL_H
+
+#include "proto/base.h"
+#include "proto/envelope.h"
+
+typedef struct journal journal;
+
+typedef struct journal_mark {
+    addr     from;
+    uint64_t pos;
+} journal_mark;
+
+enum journal_durability { JOURNAL_FSYNC, JOURNAL_OS, JOURNAL_MEMORY };
+
+typedef struct journal_config {
+    uint64_t budget_bytes; /* all segments of this partition */
+    enum journal_durability durability;
+    bool     buffered; /* fdatasync instead of O_DIRECT|O_DSYNC; chosen by itself where direct is refused */
+} journal_config;
+
+/* One block as replay sees it; borrowed for the call. */
+typedef struct journal_block {
+    uint64_t first_lsn;
+    uint32_t rows;
+    int64_t  wall_us;
+    uuid     generation;
+    const journal_mark *marks;
+    uint32_t mark_count;
+    view     payload;
+} journal_block;
+typedef int journal_replay_fn(void *ctx, const journal_block *b);
+
+/* Opens or makes DIR/journal, replays every sound block with lsn > after_lsn in order; a torn tail is cut, a
+ * damaged block in the middle set aside (DIR/damaged/) and counted. */
+typedef struct journal_report {
+    uint64_t blocks;
+    uint64_t bytes;
+    uint64_t torn_bytes;
+    uint32_t damaged;
+} journal_report;
+NODISCARD int journal_open(journal **j, const char *dir, const journal_config *config, uint64_t after_lsn,
+                           journal_replay_fn *replay, void *ctx, journal_report *report);
+void journal_close(journal **j);
+
+/* Building: begin, append any number of pieces, end.  Two buffers of JOURNAL_BLOCK_MAX: at most one block is being
+ * built while one is being written. */
+enum { JOURNAL_BLOCK_MAX = 4 << 20 };
+void  journal_begin(journal *j);
+/* Room for `len` bytes of payload, 8-aligned, or NULL: block full, write it first. */
+void *journal_append(journal *j, uint32_t len);
+void  journal_mark_applied(journal *j, addr from, uint64_t pos); /* the highest pos of a lane counts */
+bool  journal_is_empty(const journal *j);
+uint64_t journal_building_len(const journal *j);
+/* Closes the block: {first_lsn, rows}.  Then journal_write(), from any one thread, makes it durable: 0, E_IO, E_NOSPACE. */
+void  journal_end(journal *j, uint64_t first_lsn, uint32_t rows, const uuid *generation, int64_t wall_us);
+NODISCARD int journal_write(journal *j);
+/* After a failed write: the block is still there and may be written again (to a fresh segment), or dropped. */
+void  journal_drop(journal *j);
+
+/* Segments whose last lsn <= lsn may be recycled. */
+void     journal_trim(journal *j, uint64_t lsn);
+uint64_t journal_used_bytes(const journal *j);
+uint64_t journal_oldest_lsn(const journal *j);
+uint64_t journal_written_bytes(const journal *j); /* counters */
+uint64_t journal_syncs(const journal *j);
+
+#endif

@@ -1,0 +1,120 @@
+/* part.h - one partition of readings: journal, heads, chunks and series over a RocksDB of its own.
+ *
+ *   DIR/part.N/FORMAT      lowest reader and writer version
+ *   DIR/part.N/journal/    storage/journal.h
+ *   DIR/part.N/db/         RocksDB: chunks, series, latest, meta column families
+ *
+ * The writer (one actor) stages rows, commits a block, and then shows them:
+ *
+ *   part_stage()   copies a READINGS body into the journal block, resolves new series
+ *   part_seal_block() + part_write()     one synced write; may run in a helper thread
+ *   part_show()    after durability: rows into the heads (and tells the caller each row)
+ *   part_tend()    a bounded amount of sealing, trimming, merging
+ *
+ * Readers use part_reader: shared handle in the writer's process, RocksDB secondary elsewhere.
+ */
+#ifndef HALTLESS_STORAGE_PART_H
+#define HALTLESS_STORAGE_PART_H
+
+#include "proto/base.h"
+#include "proto/rows.h"
+#include "storage/journal.h"
+
+typedef struct part part;
+
+typedef struct part_config {
+    const char *dir; /* data directory */
+    uint16_t    number;
+    uint64_t    journal_bytes; /* budgets of this partition */
+    uint64_t    heads_bytes;
+    uint64_t    cache_bytes;
+    enum journal_durability durability;
+} part_config;
+
+/* What the owner wants to hear of, at open (rebuild the board) and later. */
+typedef struct part_events {
+    void *ctx;
+    /* A series exists (at open: each; later: a new one, or its unit changed). */
+    int (*series)(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit);
+    /* The newest reading of a series (at open only). */
+    void (*latest)(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn);
+} part_events;
+
+/* Opens or makes it and replays the journal.  E_LOCKED, E_NEWER, E_PERM, E_NOSPACE; damaged data never fails. */
+NODISCARD int part_open(part **p, const part_config *config, const part_events *events, journal_report *report);
+/* Clean stop: seals nothing that is not needed, writes latest, syncs. */
+void part_close(part **p);
+
+/* A lane's position that is already applied, for this generation (0 when none). */
+uint64_t part_applied(const part *p, const uuid *generation, addr from);
+
+/* Stages one READINGS body (rows.h) that was validated by part_check(): copies rows into the block, giving new
+ * series their numbers (rows in the block carry numbers only).  E_FULL: the block is full: commit first.
+ * *first_lsn: of its first row.  *rejected: rows dropped because of the series budget. */
+NODISCARD int part_check(view body); /* E_BAD: counts do not fit, an index or number out of range */
+NODISCARD int part_stage(part *p, view body, const uuid *generation, addr from, uint64_t pos_end, uint64_t *first_lsn);
+
+bool part_has_staged(const part *p);
+/* Closes the block that is being built; then part_write() (any one thread) makes it durable. */
+void part_end_block(part *p, int64_t wall_us);
+NODISCARD int part_write(part *p); /* 0, E_IO, E_NOSPACE; may be called again after a failure (another segment) */
+/* After success: every row of the written block goes into its head, in order; row() sees each. */
+typedef void part_row_fn(void *ctx, uint32_t series, const head_row *row, uint64_t lsn);
+void part_show(part *p, part_row_fn *row, void *ctx);
+/* After a failure that is given up: forgets the block (series it made stay known, unused). */
+void part_forget(part *p);
+
+/* A bounded piece of background work: seal heads over their threshold or the budgets, trim the journal, merge small
+ * chunks.  True: there is more.  rc < 0 in *rc: storage trouble (kept and retried). */
+bool part_tend(part *p, int *rc);
+
+/* Unsealed rows of a series with start <= time < end, in order of acceptance.  Borrowed until the next part_show/tend. */
+typedef struct head_view {
+    const head_row *rows;
+    uint32_t        count;
+    uint64_t        first_lsn;
+} head_view;
+head_view part_head(const part *p, uint32_t series);
+uint64_t  part_sealed_seq(const part *p); /* RocksDB sequence at which every sealed row is readable */
+uint64_t  part_next_lsn(const part *p);
+
+typedef struct part_stats {
+    uint64_t series, head_rows, head_bytes, chunks, chunk_bytes, journal_bytes, journal_syncs, journal_used;
+    uint64_t replayed_rows;
+} part_stats;
+void part_stat(const part *p, part_stats *out);
+
+/* ---- readers ---- */
+typedef struct part_reader part_reader;
+
+/* same_process: shares the writer's handle (E_AGAIN while it is not open yet); else a RocksDB secondary with its
+ * own scratch directory. */
+NODISCARD int part_reader_open(part_reader **r, const char *dir, uint16_t number, bool same_process,
+                               const char *scratch, uint64_t cache_bytes);
+void part_reader_close(part_reader **r);
+/* Sees everything sealed up to seq (catches up when behind). */
+NODISCARD int part_reader_reach(part_reader *r, uint64_t seq);
+
+/* One chunk's summary, always valid; rows are decoded on demand. */
+typedef struct chunk_summary {
+    uint64_t lsn;       /* of the head it was sealed from: greater = accepted later */
+    uint32_t count;
+    uint32_t spare;
+    int64_t  first_us, last_us;
+    double   first, last;
+    double   min, max, sum, m2; /* m2: sum of squared differences from the mean */
+} chunk_summary;
+
+/* Walks the chunks of a series that may hold times in [start, end), in key order (day, first time, lsn).
+ * rows == NULL in the callback's answer means the summary was enough. */
+typedef struct chunk_cursor chunk_cursor;
+NODISCARD int  chunk_cursor_open(chunk_cursor **c, part_reader *r, uint32_t series, int64_t start_us, int64_t end_us);
+/* 1: *s is the next chunk; 0: no more; negative: storage trouble. A damaged chunk is skipped and counted. */
+NODISCARD int  chunk_cursor_next(chunk_cursor *c, chunk_summary *s);
+/* Decodes the current chunk: s->count rows into times[] and values[] (CHUNK_ROWS_MAX room). */
+enum { CHUNK_ROWS_MAX = 4096 };
+NODISCARD int  chunk_cursor_rows(chunk_cursor *c, int64_t *times, double *values);
+void           chunk_cursor_seek(chunk_cursor *c, uint32_t series, int64_t start_us, int64_t end_us); /* reuse */
+void           chunk_cursor_close(chunk_cursor **c);
+
+#endif

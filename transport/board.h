@@ -1,0 +1,200 @@
+/* board.h - what every actor may know without asking: facts of the registry, series, latest values.
+ *
+ *   file          writer      keyed by                     record
+ *   tenants       registry    uuid                         board_tenant
+ *   users         registry    uuid                         board_user
+ *   keys          registry    keyed BLAKE2b of the key     board_key
+ *   blocked       registry    jti                          board_blocked
+ *   machines      registry    (tenant, identifier); uuid   board_machine   (entered under both hashes)
+ *   rules         registry    uuid                         board_rule
+ *   arrivals.P    ingest.P    machine number               board_arrival   (record number = machine number)
+ *   series.P      ingest.P    (machine, metric)            board_series
+ *   latest.P      ingest.P    series number                board_latest    (record number = series number)
+ *   words         one word a writer: registry_seq, rules_seq, and a line for each front (live tenants)
+ *
+ * Written after durability and before the reply, rebuilt at start by the writer (table_put of the same
+ * number: readers that live on see the same or newer).  A fact is on every front when the answer that
+ * reports it leaves, because fronts read these pages.
+ */
+#ifndef HALTLESS_TRANSPORT_BOARD_H
+#define HALTLESS_TRANSPORT_BOARD_H
+
+#include "proto/envelope.h"
+#include "proto/rows.h"
+#include "transport/table.h"
+
+enum { BOARD_PARTS_MAX = 64, BOARD_FRONTS_MAX = 64 };
+
+typedef struct board board;
+
+typedef struct board_limits { /* capacities; each a setting */
+    uint32_t tenants;  /*     4 096 */
+    uint32_t users;    /*    65 536 */
+    uint32_t keys;     /*    65 536 */
+    uint32_t blocked;  /*   262 144 */
+    uint32_t machines; /*   131 072 */
+    uint32_t rules;    /*    65 536 */
+    uint32_t series;   /* 1 048 576 a partition */
+    uint32_t parts;
+} board_limits;
+
+NODISCARD int board_create(const char *dir, const board_limits *limits);
+/* writer: which actor opens it; it may write the files the table above gives it, the rest is read-only.
+ * 0 for a pure reader (tools). */
+NODISCARD int board_open(board **b, const char *dir, addr writer);
+void board_close(board **b);
+
+enum board_flags { BOARD_LIVE = 1u << 0 }; /* not deleted, revoked, deactivated */
+enum tenant_tier { TIER_FREE, TIER_PRO, TIER_ENTERPRISE };
+
+typedef struct board_tenant {
+    uuid     id;
+    uint32_t no;
+    uint32_t flags;
+    uint8_t  tier;         /* enum tenant_tier */
+    uint8_t  subscription; /* 0 active; else 402 */
+    uint8_t  spare[6];
+} board_tenant;
+
+typedef struct board_user {
+    uuid     id;
+    uint32_t no;
+    uint32_t tenant;
+    uint32_t flags;
+    uint8_t  role; /* enum role */
+    uint8_t  spare[3];
+    int64_t  tokens_from_us; /* access tokens issued before this are void (password change, ...) */
+} board_user;
+
+enum scope {
+    SCOPE_INGEST = 1u << 0,
+    SCOPE_AGENT = 1u << 1,
+    SCOPE_READ_MACHINES = 1u << 2,
+    SCOPE_READ_SENSORS = 1u << 3,
+    SCOPE_READ_ALERTS = 1u << 4,
+    SCOPE_READ_FLEET = 1u << 5,
+    SCOPE_STREAM = 1u << 6,
+};
+typedef struct board_key {
+    uint8_t  hash[32];
+    uuid     id;
+    uint32_t no;
+    uint32_t tenant;
+    uint32_t flags;
+    uint32_t scopes;
+    int64_t  expires_us; /* 0: never */
+} board_key;
+
+typedef struct board_blocked {
+    uuid    jti;
+    int64_t until_us;
+} board_blocked;
+
+typedef struct board_machine {
+    uuid         id;
+    uint32_t     no;
+    uint32_t     tenant;
+    uint32_t     flags;
+    uint32_t     offline_after_s;
+    uint16_t     part;
+    uint16_t     spare;
+    uint32_t     group; /* 0: none */
+    uint32_t     open_alerts;
+    uint32_t     open_critical; /* open and unsnoozed, of that severity */
+    uint32_t     open_warning;
+    table_string identifier; /* strings: board_machine_string() */
+    table_string name;
+    table_string location;
+    int64_t      created_us;
+    int64_t      updated_us;
+    uint8_t      protocol; /* enum protocol of reg_ops.h */
+    uint8_t      spare2[7];
+} board_machine;
+
+typedef struct board_arrival {
+    int64_t arrived_us; /* server clock, of the last accepted reading; 0: never */
+    int64_t newest_us;  /* greatest timestamp of any reading */
+} board_arrival;
+
+typedef struct board_series {
+    uint32_t     machine;
+    uint32_t     tenant;
+    table_string metric;
+    table_string unit; /* the last accepted one */
+} board_series;
+
+typedef struct board_latest {
+    int64_t  time_us;
+    double   value;
+    uint64_t lsn;
+} board_latest;
+
+enum compare { CMP_GT, CMP_GTE, CMP_LT, CMP_LTE, CMP_EQ, CMP_NE };
+enum severity { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_CRITICAL };
+typedef struct board_rule {
+    uuid         id;
+    uint32_t     no;
+    uint32_t     tenant;
+    uint32_t     machine; /* 0: every machine */
+    uint32_t     group;   /* 0: any */
+    uint32_t     flags;   /* BOARD_LIVE: active */
+    uint8_t      op;      /* enum compare */
+    uint8_t      severity;
+    uint16_t     spare;
+    double       threshold;
+    double       clear_threshold; /* = threshold when not given */
+    uint32_t     duration_s;
+    uint32_t     cooldown_s;
+    table_string metric;
+    table_string name;
+    table_string message;
+    uint32_t     version; /* grows with every edit */
+} board_rule;
+
+/* ---- tables.  `part` only for the last three. ---- */
+enum board_file { BOARD_TENANTS, BOARD_USERS, BOARD_KEYS, BOARD_BLOCKED, BOARD_MACHINES, BOARD_RULES,
+                  BOARD_ARRIVALS, BOARD_SERIES, BOARD_LATEST, BOARD_FILES };
+table *board_table(const board *b, enum board_file file, uint16_t part);
+uint16_t board_parts(const board *b);
+
+/* ---- look-ups: the record's number or 0.  Hashes are keyed with a secret of this board.
+ * The registry enters a machine twice with board_put_machine: under its identifier and under its uuid. ---- */
+uint32_t board_find_tenant(const board *b, const uuid *id, board_tenant *out);
+uint32_t board_find_user(const board *b, const uuid *id, board_user *out);
+uint32_t board_find_key(const board *b, const uint8_t hash[32], board_key *out);
+bool     board_is_blocked(const board *b, const uuid *jti);
+uint32_t board_find_machine(const board *b, uint32_t tenant, view identifier, board_machine *out); /* live ones only */
+uint32_t board_find_machine_id(const board *b, const uuid *id, board_machine *out);
+uint32_t board_find_rule(const board *b, const uuid *id, board_rule *out);
+uint32_t board_find_series(const board *b, uint16_t part, uint32_t machine, view metric, board_series *out);
+
+/* Writers: 0 or a negative code. Numbers are the registry's (or the partition's) own, persistent ones. */
+NODISCARD int board_put_tenant(board *b, const board_tenant *r);
+NODISCARD int board_put_user(board *b, const board_user *r);
+NODISCARD int board_put_key(board *b, const board_key *r);
+NODISCARD int board_put_blocked(board *b, const board_blocked *r);
+NODISCARD int board_put_machine(board *b, board_machine *r, view identifier, view name, view location);
+NODISCARD int board_put_rule(board *b, board_rule *r, view metric, view name, view message);
+NODISCARD int board_put_series(board *b, uint16_t part, uint32_t no, uint32_t machine, uint32_t tenant,
+                               view metric, view unit);
+NODISCARD int board_put_latest(board *b, uint16_t part, uint32_t series, const board_latest *r);
+NODISCARD int board_put_arrival(board *b, uint16_t part, uint32_t machine, const board_arrival *r);
+bool board_latest_of(const board *b, uint16_t part, uint32_t series, board_latest *out);
+bool board_arrival_of(const board *b, uint16_t part, uint32_t machine, board_arrival *out);
+view board_string(const board *b, enum board_file file, uint16_t part, table_string s);
+
+/* Series of a machine, for `latest` of one machine: ingest links them when it makes one.
+ * First series of the machine / the next one of the same machine; 0 ends. */
+uint32_t board_machine_first_series(const board *b, uint16_t part, uint32_t machine);
+uint32_t board_next_series(const board *b, uint16_t part, uint32_t series);
+
+/* ---- words ---- */
+uint64_t board_registry_seq(const board *b); /* bumped by the registry after every commit it put on the board */
+uint64_t board_rules_seq(const board *b);    /* bumped when a rule changed */
+void     board_bump_registry(board *b, bool rules_changed);
+/* A front says for which tenants it has live subscribers; ingest asks before it sends a FEED. */
+void     board_watch_tenant(board *b, uint16_t front, uint32_t tenant, bool live);
+bool     board_anyone_watches(const board *b);
+bool     board_front_watches(const board *b, uint16_t front, uint32_t tenant);
+
+#endif

@@ -1,0 +1,92 @@
+/* lane.h - the one queue of this system: a single-producer single-consumer byte ring.
+ *
+ * One file per lane, in shared memory, three separately mapped parts:
+ *
+ *   offset 0      constant page   magic, abi, capacity, from, to, generation   (read-only to all)
+ *   4096          producer page   tail, starved                  writes: the producer only
+ *   8192          consumer page   head                           writes: the consumer only
+ *   12288         data            capacity bytes, mapped twice back to back: no wrap branch
+ *
+ * A peer's page is mapped read-only.  A record is a 64-byte envelope and its body, rounded up to
+ * 64 bytes.  Positions are 64-bit byte counts that never wrap; index = pos & (capacity - 1).
+ *
+ *          head              read              tail            staged
+ *   ........|acknowledged-by..|seen, unacked....|published......|not yet seen by anybody
+ *
+ * `head` (shared) moves only after the effect is durable; `read` and `staged` are private.  Kill the
+ * consumer anywhere: its successor starts at head.  Kill the producer anywhere: what it did not
+ * publish does not exist.
+ *
+ * A lane of the `zmq` carrier is the same thing: the producer's side is its retransmission buffer,
+ * the consumer's a private copy filled by the wire (lane_make_private).
+ */
+#ifndef HALTLESS_TRANSPORT_LANE_H
+#define HALTLESS_TRANSPORT_LANE_H
+
+#include "proto/envelope.h"
+
+#include <stdatomic.h>
+
+enum { LANE_PAGE = 4096, LANE_CAPACITY_MIN = 4096 };
+
+typedef struct lane lane;
+
+/* Supervisor: makes the file (posix_fallocate, so that a full /dev/shm is an error here and no SIGBUS
+ * later).  capacity: a power of two >= 4096.  Replaces an existing file. */
+NODISCARD int lane_create(const char *path, uint64_t capacity, addr from, addr to, const uuid *generation);
+
+enum lane_role { LANE_PRODUCER, LANE_CONSUMER, LANE_WATCHER /* tools: everything read-only */ };
+
+/* Maps and validates.  The producer goes on at tail, the consumer at head.  E_BAD: not a lane of this abi. */
+NODISCARD int lane_open(lane **l, const char *path, enum lane_role role);
+
+/* A lane in private memory, both roles in one object: the receiving end of a zmq edge, and tests.
+ * Starts at position `at` (a multiple of 64). */
+NODISCARD int lane_make_private(lane **l, uint64_t capacity, addr from, addr to, uint64_t at);
+void lane_close(lane **l);
+
+addr        lane_from(const lane *l);
+addr        lane_to(const lane *l);
+uint64_t    lane_capacity(const lane *l);
+const uuid *lane_generation(const lane *l);
+
+/* ---- producer ---- */
+
+/* Room for a body of `len` behind what is staged, or NULL.  The envelope is at body - 64 and is the
+ * caller's to fill; nothing is staged until lane_stage(). */
+void *lane_reserve(lane *l, uint32_t len);
+/* Stages the record whose envelope lies at the staged position; env.len is final now (<= reserved). */
+void  lane_stage(lane *l, const envelope *e);
+/* Stages a whole record; E_FULL. */
+NODISCARD int lane_put(lane *l, const envelope *e, const void *body);
+/* Makes everything staged visible (seq_cst store of tail).  True when there was something. */
+bool  lane_publish(lane *l);
+/* Forgets everything staged and not published. */
+void  lane_unstage(lane *l);
+uint64_t lane_staged_len(const lane *l);
+uint64_t lane_room(lane *l);           /* bytes, envelope included; reloads head */
+void  lane_starve(lane *l, bool want); /* "ring my bell when head moves"; look at lane_room() again after it */
+
+/* ---- consumer ---- */
+
+/* The next record, or NULL when there is none.  *e is the validated copy of its envelope; the body
+ * stays the peer's to scribble on, the caller bounds every read by e->len.  Pads are skipped.
+ * E_BAD in *rc: the record cannot be one (the lane is then quarantined: lane_peek returns NULL for ever). */
+const void *lane_peek(lane *l, envelope *e, uint64_t *pos, uint64_t *pos_end, int *rc);
+void        lane_advance(lane *l, uint64_t pos_end);      /* private read cursor */
+void        lane_rewind(lane *l, uint64_t pos);           /* offer it again; head <= pos <= read */
+/* Shared head := pos (release; monotone).  True when the producer asked to be woken for it. */
+bool        lane_ack(lane *l, uint64_t pos);
+uint64_t    lane_read_pos(const lane *l);
+/* Is there anything behind the read cursor?  seq_cst: the second look of the park protocol. */
+bool        lane_has_more(const lane *l);
+
+/* ---- both, and watchers ---- */
+uint64_t lane_head(const lane *l);
+uint64_t lane_tail(const lane *l);
+
+/* ---- the wire: raw bytes of whole published records, and their arrival on the other side ---- */
+view lane_bytes(const lane *l, uint64_t from, uint64_t until); /* contiguous thanks to the double map */
+NODISCARD int lane_receive(lane *l, uint64_t at, view bytes);  /* private lane: appends and publishes; E_FULL, E_BAD */
+
+#endif
