@@ -44,37 +44,43 @@ enum reading_error {
 /* The text; `member` fills the %s of READING_DUPLICATE.  Returns the length written (cut at room). */
 size_t reading_error_text(enum reading_error code, view member, char *out, size_t room);
 
+/* One reading as found.  What is good is filled in, also when `error` is set; what is missing or bad is empty
+ * or 0.  `error` is the first in the table's order that a decoder can see, so the front's own findings win by
+ * order:
+ *     if (r.error == READING_OK || r.error > READING_UNKNOWN_MACHINE) look the machine up;
+ *     if (r.error == READING_OK || r.error > READING_TIME_FUTURE)     look at the clock. */
 typedef struct reading {
-    enum reading_error error; /* of the fields a decoder can judge */
-    view    machine; /* what was found, also when error is set; empty if missing or no string */
+    enum reading_error error;
+    view    machine; /* any string; only its start when it had escapes and more than 300 characters */
     view    metric;
     view    unit;
     view    member; /* READING_DUPLICATE: which */
     int64_t time_us;
     double  value;
-    bool    time_checked_later; /* error lies behind machine: an unknown machine is reported instead */
 } reading;
 
 enum readings_next { READINGS_ITEM = 1, READINGS_END = 0, READINGS_SYNTAX = -1, READINGS_SCHEMA = -2 };
 
-enum { READINGS_SCRATCH = 8192 };
+enum { READINGS_SLOT = 1280, READINGS_SLOTS = 6 }; /* a slot holds 255 characters of any string */
 
 typedef struct readings_decoder {
     const uint8_t *at; /* private from here on */
     const uint8_t *end;
     const uint8_t *start;
     uint32_t       state;
-    uint32_t       index;
-    uint64_t       left;
-    bool           found; /* a `readings` member was there */
-    size_t         scratch_used;
-    uint8_t        scratch[READINGS_SCRATCH];
+    uint32_t       left;   /* MessagePack: readings to come */
+    uint32_t       members; /* MessagePack: members of the outer object to come */
+    const char    *schema; /* the fault of READINGS_SCHEMA */
+    uint8_t        scratch[READINGS_SLOTS][READINGS_SLOT];
 } readings_decoder;
 
-/* JSON: {"readings":[...]}.  `body` needs 16 readable bytes behind its end (any content). */
+/* JSON: {"readings":[...]}.  `body` needs 16 readable bytes behind its end (any content).  Nothing is to be kept
+ * of a body before READINGS_END was returned: a syntax error may come last.  The last three results repeat. */
 void readings_json_start(readings_decoder *d, view body);
+/* JSON lines: a reading a line, for readings_json_next too; empty lines are skipped. */
+void readings_ndjson_start(readings_decoder *d, view body);
 enum readings_next readings_json_next(readings_decoder *d, reading *out);
-/* The same object in MessagePack. */
+/* The same object in MessagePack; a timestamp may also be its timestamp extension.  Needs nothing behind it. */
 void readings_msgpack_start(readings_decoder *d, view body);
 enum readings_next readings_msgpack_next(readings_decoder *d, reading *out);
 /* READINGS_SCHEMA: why (for a 422): "missing" or "array_type" or "object_type". */
