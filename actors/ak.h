@@ -37,6 +37,7 @@ typedef struct ak_msg {
     uint32_t    len;
     uint16_t    type;
     uint16_t    flags;
+    uint32_t    window; /* an ask for an answer in parts: bytes that may be under way; else 0 */
     const void *body; /* borrowed until the handler returns; 64-byte aligned */
 } ak_msg;
 
@@ -172,9 +173,14 @@ uint32_t ak_fds(ak *k, int fds[AK_FDS_MAX]); /* readable = call ak_step; never r
 bool     ak_stopping(const ak *k);           /* drain and return from run() */
 void     ak_publish(ak *k);                  /* publish what is staged now, before the end of the step */
 
-/* A kind that owns inherited listeners or other things from the node. */
-const struct options *ak_options(const ak *k);
+/* ---- things of the node ---- */
+const struct options *ak_options(const ak *k); /* look it up anew each time: SIGHUP puts another one there */
 struct board         *ak_board(const ak *k);
 struct counters      *ak_counters(const ak *k); /* this actor's block */
+const char           *ak_data_dir(const ak *k); /* absolute */
+const char           *ak_run_dir(const ak *k);  /* shared memory: counters of the others, slot files */
+int                   ak_listen_fd(const ak *k);   /* the listener, shared by all fronts: dup() it; -1: none */
+bool                  ak_is_loopback(const ak *k); /* does it listen on the loopback only? */
+uint32_t              ak_body_max(const ak *k, addr to); /* longest body this edge can carry; 0: no such edge */
 
 #endif

@@ -14,7 +14,12 @@
 #include "transport/wire.h"
 
 enum { SLOTS_MAX = 256, EDGES_MAX = 1024 };
-enum edge_policy { EDGE_WAIT, EDGE_SHED };
+enum edge_policy {
+    EDGE_WAIT,  /* asks and notes; full: the sender waits */
+    EDGE_SHED,  /* notes, and perhaps replies: a note is dropped when full, or when half of a lane
+                 * that carries replies too is taken (the other half is theirs) */
+    EDGE_REPLY, /* replies only */
+};
 
 typedef struct slot_plan {
     addr    who;
