@@ -28,6 +28,7 @@ typedef struct part_config {
     uint64_t    journal_bytes; /* budgets of this partition */
     uint64_t    heads_bytes;
     uint64_t    cache_bytes;
+    uint64_t    series_per_tenant; /* rows of series beyond it are dropped and counted; 0: no bound */
     enum journal_durability durability;
 } part_config;
 
@@ -44,15 +45,23 @@ typedef struct part_events {
 NODISCARD int part_open(part **p, const part_config *config, const part_events *events, journal_report *report);
 /* Clean stop: seals nothing that is not needed, writes latest, syncs. */
 void part_close(part **p);
+/* As a crash would leave it: nothing is written, memory is given back.  For tests. */
+void part_abandon(part **p);
 
 /* A lane's position that is already applied, for this generation (0 when none). */
 uint64_t part_applied(const part *p, const uuid *generation, addr from);
 
 /* Stages one READINGS body (rows.h) that was validated by part_check(): copies rows into the block, giving new
- * series their numbers (rows in the block carry numbers only).  E_FULL: the block is full: commit first.
+ * series their numbers (rows in the block carry numbers only).  E_FULL: the block is full, or of another generation:
+ * commit first (nothing of this body was staged).
  * *first_lsn: of its first row.  *rejected: rows dropped because of the series budget. */
+typedef struct part_source {
+    uuid     generation; /* of the lane files */
+    addr     from;
+    uint64_t pos_end; /* the lane's position behind this message */
+} part_source;
 NODISCARD int part_check(view body); /* E_BAD: counts do not fit, an index or number out of range */
-NODISCARD int part_stage(part *p, view body, const uuid *generation, addr from, uint64_t pos_end, uint64_t *first_lsn);
+NODISCARD int part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, uint32_t *rejected);
 
 bool part_has_staged(const part *p);
 /* Closes the block that is being built; then part_write() (any one thread) makes it durable. */
