@@ -1,0 +1,320 @@
+/* num.c - doubles and integers to text and back.
+ *
+ * Reading: the digits become a 64-bit integer m and a power of ten, value = m * 10^e10.  Three ways, the first
+ * that is exact wins:
+ *   1. m <= 2^53, |e10| <= 22: both are doubles without error, so one operation rounds once (Clinger).
+ *   2. m < 10^19, |e10| <= 27: both are exact as 80-bit extended numbers; the result is rounded to 64 bits,
+ *      then to 53.  The second rounding can only go wrong when the first left exactly a half.
+ *   3. strtod in the C locale on a copy of at most DIGITS_KEPT digits.
+ *
+ * Writing: the smallest k <= 9 for which v * 10^k is an integer of up to 15 digits that reads back the same;
+ * otherwise the fewest digits that do, by trying.  Layout as JavaScript has it: plain from 1e-6 to below 1e21.
+ */
+#include "proto/num.h"
+
+#include "proto/num_fast.h"
+
+#include <float.h>
+#include <locale.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A half-way point between two doubles has at most 767 digits; behind them it only matters whether all are 0. */
+enum { DIGITS_KEPT = 770, EXPONENT_TEXT_MAX = 12, EXPONENT_SURE = 20000 };
+enum { DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
+
+_Static_assert(LDBL_MANT_DIG == 64, "the second way needs x87 extended precision");
+
+static locale_t       c_locale;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+make_locale(void)
+{
+    c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    ASSERT(c_locale != (locale_t)0); /* "C" is built in: it takes no file and no memory */
+}
+
+static double
+strtod_c(const char *text)
+{
+    pthread_once(&once, make_locale);
+    return strtod_l(text, NULL, c_locale);
+}
+
+/* The third way.  [p, end) is a number without its sign that num_scan() has been through. */
+static double
+read_slowly(const uint8_t *p, const uint8_t *end)
+{
+    char    text[DIGITS_KEPT + 2 + EXPONENT_TEXT_MAX];
+    size_t  len = 0;
+    int64_t e10 = 0;
+    bool    fraction = false;
+    bool    rest = false;
+
+    for (; p < end && (*p | 0x20) != 'e'; p++) {
+        if (*p == '.') {
+            fraction = true;
+            continue;
+        }
+        e10 -= fraction;
+        if (len == 0 && *p == '0')
+            continue;
+        if (len < DIGITS_KEPT) {
+            text[len++] = (char)*p;
+        } else {
+            rest |= *p != '0';
+            e10++;
+        }
+    }
+    if (len == 0)
+        return 0;
+    if (rest) { /* stands for all that was cut: more than nothing, less than a half */
+        text[len++] = '1';
+        e10--;
+    }
+    if (p < end)
+        e10 += num_exponent(p + 1, end);
+    if (e10 > EXPONENT_SURE || e10 < -EXPONENT_SURE)
+        e10 = e10 > 0 ? EXPONENT_SURE : -EXPONENT_SURE;
+    snprintf(text + len, sizeof text - len, "e%d", (int)e10);
+    return strtod_c(text);
+}
+
+double
+num_read(const num_scanned *n)
+{
+    static const long double power[] = { 1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
+                                         1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
+                                         1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L,
+                                         1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L };
+
+    if (n->exact && n->mantissa == 0)
+        return 0;
+    if (n->exact && n->e10 >= -27 && n->e10 <= 27) {
+        long double x = (long double)n->mantissa;
+        uint64_t    bits;
+
+        x = n->e10 < 0 ? x / power[-n->e10] : x * power[n->e10];
+        memcpy(&bits, &x, sizeof bits);
+        if ((bits & 0x7ff) != 0x400)
+            return (double)x;
+    }
+    return read_slowly(n->digits, n->end);
+}
+
+size_t
+num_parse(view s, double *v)
+{
+    num_scanned n;
+
+    if (!num_scan(&n, s.at, s.at + s.len))
+        return 0;
+    *v = num_value(&n);
+    return (size_t)(n.end - s.at);
+}
+
+static char *
+put_u64(char *out, uint64_t v)
+{
+    char   backwards[20];
+    size_t len = 0;
+
+    do {
+        backwards[len++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v != 0);
+    while (len > 0)
+        *out++ = backwards[--len];
+    return out;
+}
+
+size_t
+num_format_u64(uint64_t v, char out[NUM_TEXT_MAX])
+{
+    return (size_t)(put_u64(out, v) - out);
+}
+
+size_t
+num_format_i64(int64_t v, char out[NUM_TEXT_MAX])
+{
+    char *p = out;
+
+    if (v < 0)
+        *p++ = '-';
+    return (size_t)(put_u64(p, v < 0 ? -(uint64_t)v : (uint64_t)v) - out);
+}
+
+/* A positive number 0.DDDD * 10^point; digits has no zeros at its ends. */
+typedef struct decimal {
+    char digits[DIGITS_MAX + 1];
+    int  count;
+    int  point;
+} decimal;
+
+static double
+decimal_value(const decimal *d)
+{
+    char text[DIGITS_MAX + 2 + EXPONENT_TEXT_MAX];
+
+    snprintf(text, sizeof text, "%.*se%d", d->count, d->digits, d->point - d->count);
+    return strtod_c(text);
+}
+
+static void
+strip_zeros(decimal *d)
+{
+    while (d->count > 1 && d->digits[d->count - 1] == '0')
+        d->count--;
+}
+
+/* v with `count` digits, correctly rounded.  The locale may have any decimal point: only digits are taken. */
+static decimal
+decimal_of(double v, int count)
+{
+    char        text[64];
+    decimal     d = { .count = 0 };
+    const char *p = text;
+
+    snprintf(text, sizeof text, "%.*e", count - 1, v);
+    for (; *p != 'e'; p++)
+        if (*p >= '0' && *p <= '9')
+            d.digits[d.count++] = *p;
+    d.point = atoi(p + 1) + 1;
+    return d;
+}
+
+/* The next decimal of as many digits. */
+static void
+decimal_step_up(decimal *d)
+{
+    int i = d->count - 1;
+
+    for (; i >= 0 && d->digits[i] == '9'; i--)
+        d->digits[i] = '0';
+    if (i >= 0) {
+        d->digits[i]++;
+        return;
+    }
+    d->digits[0] = '1'; /* 999 -> 100 * 10 */
+    d->point++;
+}
+
+static decimal
+shortest(double v)
+{
+    decimal d;
+
+    for (int count = v < DBL_MIN ? 1 : DIGITS_SHORT; count < DIGITS_MAX; count++) {
+        d = decimal_of(v, count);
+        if (decimal_value(&d) == v)
+            return d;
+        /* Above a power of two lies twice the room of below: the nearest may miss below, its neighbour not. */
+        decimal_step_up(&d);
+        if (decimal_value(&d) == v)
+            return d;
+    }
+    return decimal_of(v, DIGITS_MAX);
+}
+
+static char *
+put(char *out, const char *from, int len)
+{
+    memcpy(out, from, (size_t)len);
+    return out + len;
+}
+
+static char *
+put_zeros(char *out, int count)
+{
+    memset(out, '0', (size_t)count);
+    return out + count;
+}
+
+static char *
+put_plain(char *out, const decimal *d)
+{
+    if (d->point <= 0) { /* 0.00DDD */
+        out = put(out, "0.", 2);
+        out = put_zeros(out, -d->point);
+        return put(out, d->digits, d->count);
+    }
+    if (d->count <= d->point) { /* DDD00 */
+        out = put(out, d->digits, d->count);
+        return put_zeros(out, d->point - d->count);
+    }
+    out = put(out, d->digits, d->point); /* D.DD */
+    *out++ = '.';
+    return put(out, d->digits + d->point, d->count - d->point);
+}
+
+static char *
+put_exponent(char *out, const decimal *d) /* D.DDe+XX */
+{
+    int e10 = d->point - 1;
+
+    *out++ = d->digits[0];
+    if (d->count > 1) {
+        *out++ = '.';
+        out = put(out, d->digits + 1, d->count - 1);
+    }
+    *out++ = 'e';
+    *out++ = e10 < 0 ? '-' : '+';
+    return put_u64(out, (uint64_t)(e10 < 0 ? -e10 : e10));
+}
+
+/* v in [1e-6, 1e15) with few decimals: i / 10^k.  Up to 15 digits every decimal has a double of its own, so
+ * reading back the same means that it is the shortest.  NULL: it has more. */
+static char *
+put_short(char *out, double v)
+{
+    for (int k = 0; k <= 9; k++) {
+        double scaled = v * num_powers[k];
+
+        if (scaled >= 1e15)
+            return NULL;
+        uint64_t i = (uint64_t)(scaled + 0.5);
+
+        if ((double)i / num_powers[k] != v)
+            continue;
+        uint64_t whole = i / (uint64_t)num_powers[k];
+        uint64_t part = i % (uint64_t)num_powers[k];
+
+        out = put_u64(out, whole);
+        if (k == 0)
+            return out;
+        *out = '.';
+        for (int at = k; at > 0; at--, part /= 10)
+            out[at] = (char)('0' + part % 10);
+        return out + k + 1;
+    }
+    return NULL;
+}
+
+size_t
+num_format(double v, char out[NUM_TEXT_MAX])
+{
+    char *p = out;
+
+    ASSERT(isfinite(v));
+    if (signbit(v)) {
+        *p++ = '-';
+        v = -v;
+    }
+    if (v == 0) {
+        *p++ = '0';
+        return (size_t)(p - out);
+    }
+    char *end = v >= 1e-6 && v < 1e15 ? put_short(p, v) : NULL;
+
+    if (end == NULL) {
+        decimal d = shortest(v);
+
+        strip_zeros(&d);
+        end = d.point >= PLAIN_POINT_MIN && d.point <= PLAIN_POINT_MAX ? put_plain(p, &d)
+                                                                       : put_exponent(p, &d);
+    }
+    return (size_t)(end - out);
+}
