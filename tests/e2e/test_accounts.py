@@ -1,0 +1,239 @@
+"""Registration, log-in, tokens, users, keys: who may do what."""
+import base64
+import json
+import time
+
+import pytest
+import requests
+
+from haltless import Pusher, Tenant, iso, reading
+
+pytestmark = pytest.mark.short
+
+
+def claims(token):
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_register_log_in_me(server):
+    t = Tenant(server)
+    c = claims(t.token)
+    assert {"sub", "tenant_id", "tenant_tier", "role", "exp", "jti", "iat", "iss"} <= c.keys()
+    assert c["role"] == "admin" and c["tenant_tier"] == "enterprise"
+    answer = requests.post(server.api + "/auth/login", json={"email": t.email.upper(), "password": t.password})
+    assert answer.status_code == 200
+    assert {"access_token", "token_type", "mfa_required"} <= answer.json().keys()
+    assert answer.json()["token_type"] == "bearer" and answer.json()["mfa_required"] is False
+    cookie = answer.headers["Set-Cookie"]
+    assert "refresh_token=" in cookie and "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert "Path=/api/v1/auth" in cookie and "Secure" not in cookie
+    me = t.get("/auth/me").json()
+    assert {"id", "email", "full_name", "tenant_id", "role", "is_active", "mfa_enabled", "onboarding_completed",
+            "subscription_status", "subscription_tier"} <= me.keys()
+    assert me["email"] == t.email and me["role"] == "admin" and me["subscription_status"] == "active"
+    assert me["id"] == c["sub"] and me["tenant_id"] == c["tenant_id"]
+
+
+def test_a_taken_address_is_409(server, tenant):
+    answer = requests.post(server.api + "/auth/register", json={
+        "email": tenant.email.title(), "password": "another 1 word", "full_name": "X", "tenant_name": "Y"})
+    assert (answer.status_code, answer.json()) == (409, {"detail": "A user with this email already exists."})
+
+
+def test_wrong_password_and_unknown_address_look_alike(server, tenant):
+    for email in (tenant.email, "nobody@example.com"):
+        answer = requests.post(server.api + "/auth/login", json={"email": email, "password": "wrong 1234"})
+        assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid email or password."})
+
+
+@pytest.mark.parametrize("field,value,kind", [
+    ("email", None, "missing"), ("email", 7, "string_type"), ("email", "no at sign", "value_error"),
+    ("password", "short1", "value_error"), ("password", "no digits here", "value_error"),
+    ("password", "12345678", "value_error"), ("full_name", None, "missing"), ("tenant_name", None, "missing"),
+    ("password", "a1" * 513, "value_error")])
+def test_register_names_the_field_that_is_wrong(server, field, value, kind):
+    body = {"email": "v@example.com", "password": "long enough 1", "full_name": "V", "tenant_name": "W"}
+    if value is None:
+        del body[field]
+    else:
+        body[field] = value
+    answer = requests.post(server.api + "/auth/register", json=body)
+    assert answer.status_code == 422, answer.text
+    assert [(i["loc"], i["type"]) for i in answer.json()["detail"]] == [(["body", field], kind)]
+
+
+def test_tokens_that_are_not_ours(server, tenant):
+    head, body, sign = tenant.token.split(".")
+    none = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT"}').decode().rstrip("=")
+    for bad in ("x", "a.b.c", f"{head}.{body}.", f"{none}.{body}.", f"{none}.{body}.{sign}",
+                f"{head}.{body}.{'A' * len(sign)}", tenant.token + "x", "." * 3):
+        answer = requests.get(server.api + "/auth/me", headers={"Authorization": "Bearer " + bad})
+        assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid authentication token."}), bad
+    answer = requests.get(server.api + "/auth/me")
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Authentication is required."})
+
+
+def test_an_expired_token_says_so(own_server):
+    server = own_server(flags=["--auth-access-token-s", "60"])
+    t = Tenant(server)
+    assert t.get("/auth/me").status_code == 200
+    # The clock cannot be moved from here: a token of this server's secret whose time is over.
+    import hashlib
+    import hmac
+    with open(server.data + "/secrets", "rb") as f:
+        stored = f.read()
+    head, body, _ = t.token.split(".")
+    c = claims(t.token)
+    c["exp"] = int(time.time()) - 10
+    old = base64.urlsafe_b64encode(json.dumps(c).encode()).decode().rstrip("=")
+    for offset in range(len(stored) - 31):          # the signing secret lies somewhere in the file
+        sign = hmac.new(stored[offset:offset + 32], f"{head}.{body}".encode(), hashlib.sha256).digest()
+        if base64.urlsafe_b64encode(sign).decode().rstrip("=") == t.token.split(".")[2]:
+            secret = stored[offset:offset + 32]
+            break
+    else:
+        pytest.fail("the signing secret is not in the secrets file")
+    sign = base64.urlsafe_b64encode(hmac.new(secret, f"{head}.{old}".encode(), hashlib.sha256).digest())
+    answer = requests.get(server.api + "/auth/me",
+                          headers={"Authorization": f"Bearer {head}.{old}.{sign.decode().rstrip('=')}"})
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Authentication token has expired."})
+
+
+def test_refresh_rotates_and_reuse_ends_the_family(server):
+    t = Tenant(server)
+    first = t.http.cookies.get("refresh_token")
+    answer = t.http.post(server.api + "/auth/refresh")
+    assert answer.status_code == 200 and answer.json()["access_token"] != t.token
+    second = t.http.cookies.get("refresh_token")
+    assert second and second != first
+    bare = requests.post(server.api + "/auth/refresh")
+    assert bare.status_code == 401
+    # Two tabs: within 10 s the used one gets the same answer.
+    again = requests.post(server.api + "/auth/refresh", cookies={"refresh_token": first})
+    assert again.status_code == 200 and again.cookies.get("refresh_token") == second
+
+
+def test_log_out_blocks_the_token_across_restarts(own_server):
+    server = own_server()
+    t = Tenant(server)
+    assert t.post("/auth/logout").status_code == 204
+    assert t.get("/auth/me").status_code == 401
+    assert t.http.post(server.api + "/auth/refresh").status_code == 401
+    server.stop()
+    server.start()
+    answer = t.get("/auth/me")
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid authentication token."})
+
+
+def test_api_keys(server, tenant):
+    key = tenant.key(scopes="edge_agent")
+    assert key["scopes"] == ["ingest", "agent"] and key["key_prefix"] == key["key"][:8]
+    only = tenant.key(scopes=["read_only"])["scopes"]
+    assert set(only) == {"read:machines", "read:sensors", "read:alerts", "read:fleet"}
+    listed = tenant.get("/settings/api-keys").json()
+    assert listed["total"] == 2 and listed["page"] == 1 and listed["page_size"] == 20
+    assert all("key" not in item and "plaintext_key" not in item and "last_used_at" in item
+               for item in listed["items"])
+    assert tenant.post("/settings/api-keys", {"name": "x", "scopes": ["everything"]}).status_code == 422
+    assert tenant.post("/settings/api-keys", {}).json()["detail"][0]["type"] == "missing"
+    assert tenant.delete(f"/settings/api-keys/{key['id']}").status_code == 204
+    stranger = Tenant(server)
+    other = stranger.key()
+    assert tenant.delete(f"/settings/api-keys/{other['id']}").status_code == 404
+
+
+def test_an_expired_key_is_refused(server, tenant):
+    tenant.machine("M")
+    key = tenant.key(expires_at=iso(int(time.time()) + 2))
+    p = Pusher(server, key["key"])
+    assert p.push([reading("M")]).status_code == 207
+    time.sleep(2.1)
+    answer = p.push([reading("M")])
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Invalid API key."})
+
+
+def test_read_scopes_open_their_routes_and_no_others(server, tenant):
+    machine = tenant.machine("M")
+    key = {"X-API-Key": tenant.key(scopes=["read:sensors"])["key"]}
+    latest = f"{server.api}/machines/{machine['id']}/readings/latest"
+    assert requests.get(latest, headers=key).status_code == 200
+    answer = requests.get(server.api + "/machines", headers=key)
+    assert (answer.status_code, answer.json()) == (
+        403, {"detail": "API key does not have the required scope: read:machines"})
+    answer = requests.post(server.api + "/machines", headers=key, json={})
+    assert answer.status_code == 403
+
+
+def test_roles(server, tenant):
+    machine = tenant.machine("M")
+    viewer, operator = tenant.user("viewer"), tenant.user("operator")
+    refused = (403, {"detail": "Your role does not allow this."})
+    body = {"name": "N", "machine_identifier": "N", "protocol": "json"}
+    assert viewer.get("/machines").status_code == 200
+    assert viewer.get(f"/machines/{machine['id']}").status_code == 200
+    answer = viewer.post("/machines", body)
+    assert (answer.status_code, answer.json()) == refused
+    assert operator.post("/machines", body).status_code == 201
+    for who in (viewer, operator):
+        answer = who.get("/users")
+        assert (answer.status_code, answer.json()) == refused
+        answer = who.post("/settings/api-keys", {"name": "k"})
+        assert (answer.status_code, answer.json()) == refused
+        assert who.get("/settings/api-keys").status_code == 200
+    # A role that is taken away is gone at once, whatever the token says.
+    uid = next(u["id"] for u in tenant.get("/users").json()["items"] if u["email"] == operator.email)
+    assert tenant.patch(f"/users/{uid}", {"role": "viewer"}).status_code == 200
+    assert operator.delete(f"/machines/{machine['id']}").status_code == 403
+    assert tenant.patch(f"/users/{uid}", {"is_active": False}).status_code == 200
+    answer = operator.get("/machines")
+    assert answer.status_code == 401 and answer.json() == {"detail": "User account is inactive."}
+
+
+def test_the_last_admin_stays(tenant):
+    me = tenant.get("/auth/me").json()
+    assert tenant.patch(f"/users/{me['id']}", {"role": "viewer"}).status_code == 400
+    assert tenant.patch(f"/users/{me['id']}", {"is_active": False}).status_code == 400
+    assert tenant.delete(f"/users/{me['id']}").status_code == 400
+    second = tenant.user("admin")
+    assert tenant.patch(f"/users/{me['id']}", {"role": "viewer"}).status_code == 200
+    assert second.get("/users").json()["total"] == 2
+
+
+def test_users_of_other_tenants_do_not_exist(server, tenant):
+    stranger = Tenant(server)
+    uid = stranger.get("/auth/me").json()["id"]
+    for answer in (tenant.get(f"/users/{uid}"), tenant.patch(f"/users/{uid}", {"role": "viewer"}),
+                   tenant.delete(f"/users/{uid}")):
+        assert answer.status_code == 404
+
+
+def test_profile_and_password(server, tenant):
+    assert tenant.patch("/settings/profile", {"full_name": "Ada L."}).status_code == 200
+    assert tenant.get("/auth/me").json()["full_name"] == "Ada L."
+    wrong = tenant.post("/settings/change-password", {"current_password": "not 1 it", "new_password": "brand new 1"})
+    assert wrong.status_code in (400, 401, 403)
+    good = tenant.post("/settings/change-password",
+                       {"current_password": tenant.password, "new_password": "brand new 1"})
+    assert good.status_code in (200, 204), good.text
+    login = requests.post(server.api + "/auth/login", json={"email": tenant.email, "password": "brand new 1"})
+    assert login.status_code == 200
+
+
+def test_open_routes_are_limited_by_address(own_server):
+    server = own_server(flags=["--limits-rate-open", "20"])
+    answers = [requests.post(server.api + "/auth/refresh") for _ in range(40)]
+    limited = [a for a in answers if a.status_code == 429]
+    assert limited, [a.status_code for a in answers]
+    a = limited[0]
+    assert a.json()["detail"].startswith("Rate limit exceeded: ")
+    assert int(a.headers["Retry-After"]) >= 1 and "X-RateLimit-Reset" in a.headers
+
+
+def test_registration_can_be_closed(own_server):
+    body = {"email": "a@example.com", "password": "long enough 1", "full_name": "A", "tenant_name": "T"}
+    first = own_server(flags=["--auth-registration", "first"])
+    assert requests.post(first.api + "/auth/register", json=body).status_code == 201
+    assert requests.post(first.api + "/auth/register", json={**body, "email": "b@example.com"}).status_code == 403
+    closed = own_server(flags=["--auth-registration", "closed"])
+    assert requests.post(closed.api + "/auth/register", json=body).status_code == 403
