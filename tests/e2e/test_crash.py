@@ -1,0 +1,164 @@
+"""kill -9 of every actor process and of the whole server, while readings are pushed: nothing that was reported
+accepted is lost, nothing is there twice, and other partitions never notice."""
+import os
+import signal
+import threading
+import time
+
+import pytest
+import requests
+
+from haltless import SLOW, Pusher, Tenant, iso, reading, wait_until
+
+START = 1775260800
+ROWS = 50
+
+
+class Load(threading.Thread):
+    """Pushes rows of one machine for ever; remembers which values a 207 covered."""
+
+    def __init__(self, server, key, machine):
+        super().__init__(daemon=True)
+        self.server, self.key, self.machine = server, key, machine
+        self.acknowledged = {}
+        self.next = 0
+        self.failures = []            # (when, status or exception)
+        self.last_good = 0.0
+        self.longest_gap = 0.0
+        self.ending = threading.Event()
+
+    def run(self):
+        pusher = Pusher(self.server, self.key)
+        while not self.ending.is_set():
+            rows = {START + self.next + i: float(self.next + i) for i in range(ROWS)}
+            try:
+                answer = pusher.push([reading(self.machine, value=v, timestamp=iso(t)) for t, v in rows.items()],
+                                     timeout=10)
+            except requests.RequestException as e:
+                self.failures.append((time.monotonic(), e))
+                pusher = Pusher(self.server, self.key)
+                time.sleep(0.01)
+                continue
+            if answer.status_code == 207:
+                assert answer.json()["accepted_count"] == ROWS, answer.text
+                self.acknowledged.update(rows)
+                self.next += ROWS
+                now = time.monotonic()
+                if self.last_good:
+                    self.longest_gap = max(self.longest_gap, now - self.last_good)
+                self.last_good = now
+            else:
+                assert answer.status_code == 503 and "Retry-After" in answer.headers, answer.text
+                self.failures.append((time.monotonic(), 503))
+                time.sleep(0.01)
+
+    def end(self):
+        self.ending.set()
+        self.join(60 * SLOW)
+        assert not self.is_alive()
+
+
+def read_all(tenant, machine):
+    got, cursor = [], None
+    while True:
+        params = {"metric": "temperature", "start": iso(START), "limit": 10000, **({"cursor": cursor} if cursor else {})}
+        page = tenant.get(f"/machines/{machine['id']}/readings", params=params, timeout=60)
+        assert page.status_code == 200, page.text
+        page = page.json()
+        got += [p["value"] for p in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return got
+
+
+def check(tenant, machine, load):
+    """Every acknowledged row once; what was sent without an answer may be there, once."""
+    got = read_all(tenant, machine)
+    assert len(got) == len(set(got)), "a reading is there twice"
+    missing = set(load.acknowledged.values()) - set(got)
+    assert not missing, f"{len(missing)} acknowledged readings are lost, e.g. {sorted(missing)[:5]}"
+    count = tenant.get(f"/machines/{machine['id']}/readings", params={
+        "metric": "temperature", "start": iso(START), "interval": "1mo", "aggregation": "count"}).json()["data"]
+    assert sum(p["value"] for p in count) == len(got)
+
+
+def setup(server):
+    tenant = Tenant(server)
+    machines = [tenant.machine(f"M{i}") for i in range(4)]     # over both partitions
+    key = tenant.key()["key"]
+    loads = [Load(server, key, m["machine_identifier"]) for m in machines]
+    return tenant, machines, loads
+
+
+def kills(topology, long_run):
+    return 200 if long_run else 20
+
+
+@pytest.mark.parametrize("kind", ["ingest", "front", "query", "registry", "alert", "worker"])
+def test_kill_of_an_actor_process(own_server, topology, long_run, kind):
+    if topology in ("threads", "zmq-threads"):
+        pytest.skip("actors share one process")
+    server = own_server(flags=["--front-count", "2"])
+    tenant, machines, loads = setup(server)
+    for load in loads:
+        load.start()
+    wait_until(lambda: all(load.acknowledged for load in loads))
+    for i in range(kills(topology, long_run)):
+        victim = server.actor_pids()[kind, 0]
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: server_pid(server, kind) not in (None, victim), 10)
+        time.sleep(0.05 * (i % 4))
+    time.sleep(0.2)
+    wait_until(lambda: time.monotonic() - min(load.last_good for load in loads) < 0.5, 10)
+    for load in loads:
+        load.end()
+    for machine, load in zip(machines, loads):
+        check(tenant, machine, load)
+        assert load.longest_gap < 3.0 * SLOW, f"no answer for {load.longest_gap} s"
+    if kind == "ingest":
+        # Machines of the other partition saw no failure at all.
+        spared = [load for load in loads if not load.failures]
+        assert len(spared) >= 1 and len(spared) < len(loads), [len(load.failures) for load in loads]
+    if kind in ("query", "alert", "worker", "registry"):
+        assert not any(load.failures for load in loads), [load.failures[:3] for load in loads]
+    assert server.metric_sum("haltless_bells_missed_total") == 0
+
+
+def server_pid(server, kind):
+    try:
+        return server.actor_pids().get((kind, 0))
+    except requests.RequestException:
+        return None
+
+
+def test_kill_of_the_whole_server(own_server, topology, long_run):
+    server = own_server()
+    tenant, machines, loads = setup(server)
+    for load in loads:
+        load.start()
+    for i in range(kills(topology, long_run)):
+        seen = [len(load.acknowledged) for load in loads]
+        wait_until(lambda: all(len(load.acknowledged) > n for load, n in zip(loads, seen)), 20)
+        time.sleep(0.02 * (i % 5))
+        server.kill()
+        server.start()
+    for load in loads:
+        load.end()
+    for machine, load in zip(machines, loads):
+        check(tenant, machine, load)
+
+
+def test_a_clean_stop_loses_nothing_and_ends_with_0(own_server):
+    server = own_server()
+    tenant, machines, loads = setup(server)
+    for load in loads:
+        load.start()
+    for _ in range(3):
+        seen = [len(load.acknowledged) for load in loads]
+        wait_until(lambda: all(len(load.acknowledged) > n for load, n in zip(loads, seen)), 20)
+        assert server.stop() == 0
+        server.start()
+    for load in loads:
+        load.end()
+    for machine, load in zip(machines, loads):
+        check(tenant, machine, load)
