@@ -4,7 +4,7 @@
  *
  *   offset 0      constant page   magic, abi, capacity, from, to, generation   (read-only to all)
  *   4096          producer page   tail, starved                  writes: the producer only
- *   8192          consumer page   head                           writes: the consumer only
+ *   8192          consumer page   head, seen                          writes: the consumer only
  *   12288         data            capacity bytes, mapped twice back to back: no wrap branch
  *
  * A peer's page is mapped read-only.  A record is a 64-byte envelope and its body, rounded up to
@@ -45,6 +45,12 @@ NODISCARD int lane_open(lane **l, const char *path, enum lane_role role);
 NODISCARD int lane_make_private(lane **l, uint64_t capacity, addr from, addr to, uint64_t at);
 void lane_close(lane **l);
 
+/* The wire of a zmq edge: a private lane with everything acknowledged goes on elsewhere; the producer of an
+ * open lane becomes the writer of its head too, and moves it as the far side says (false: it cannot be so). */
+void lane_restart(lane *l, uint64_t at, const uuid *generation);
+NODISCARD int lane_take_consumer(lane *l);
+bool lane_confirm(lane *l, uint64_t pos);
+
 addr        lane_from(const lane *l);
 addr        lane_to(const lane *l);
 uint64_t    lane_capacity(const lane *l);
@@ -78,6 +84,8 @@ void        lane_rewind(lane *l, uint64_t pos);           /* offer it again; hea
 /* Shared head := pos (release; monotone).  True when the producer asked to be woken for it. */
 bool        lane_ack(lane *l, uint64_t pos);
 uint64_t    lane_read_pos(const lane *l);
+/* How far this incarnation's predecessor had read: a record that begins below it is delivered again. */
+uint64_t    lane_seen_before(const lane *l);
 /* Is there anything behind the read cursor?  seq_cst: the second look of the park protocol. */
 bool        lane_has_more(const lane *l);
 

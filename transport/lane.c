@@ -1,0 +1,529 @@
+/* lane.c - the ring: reserve, stage, publish; peek, advance, acknowledge.
+ *
+ * The producer writes `tail` and `starved` and nothing else, the consumer `head` and `seen`: one writer a
+ * word, so a dead peer leaves nothing to repair.  Each side keeps what it needs of the other in a private
+ * copy that is judged before it is believed: a hostile peer can stop its lane, and no more.
+ *
+ *   producer   staged  >= tail >= head      room = capacity - (staged - head)
+ *   consumer   head <= read <= tail         a record lies in [read, tail) as a whole or the lane is bad
+ *
+ * Two Dekker pairs, all four words sequentially consistent (tests/model/park):
+ *   tail / the consumer's parked word       publish, then look whether the peer sleeps
+ *   head / starved                          acknowledge, then look whether the producer waits for room
+ */
+#include "transport/lane.h"
+#include "transport/pages.h"
+
+#include <stdalign.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LANE_ABI = 2, LANE_DATA = 3 * LANE_PAGE, LANE_STEP = 64 };
+#define LANE_MAGIC        UINT64_C(0x656e616c6c74616c) /* "latllane" */
+#define LANE_CAPACITY_MAX (UINT64_C(1) << 32)
+
+typedef struct lane_constant {
+    uint64_t magic;
+    uint32_t abi;
+    uint32_t spare;
+    uint64_t capacity;
+    addr     from;
+    addr     to;
+    uuid     generation;
+} lane_constant;
+
+/* Lines 128 bytes apart: the prefetcher takes them in pairs. */
+typedef struct lane_producer_page {
+    alignas(128) _Atomic uint64_t tail;
+    alignas(128) _Atomic uint32_t starved;
+} lane_producer_page;
+
+typedef struct lane_consumer_page {
+    alignas(128) _Atomic uint64_t head;
+    alignas(128) _Atomic uint64_t seen; /* the read cursor, for a successor to tell what comes again */
+} lane_consumer_page;
+
+struct lane {
+    /* both */
+    uint8_t            *data;
+    uint64_t            mask;
+    uint64_t            capacity;
+    lane_producer_page *out;
+    lane_consumer_page *in;
+
+    /* producer */
+    alignas(128) uint64_t staged;
+    uint64_t tail;      /* published */
+    uint64_t head_seen; /* head <= this never holds for the real one */
+
+    /* consumer */
+    alignas(128) uint64_t read;
+    uint64_t tail_seen;
+    uint64_t head; /* acknowledged */
+    uint64_t seen_before;
+    bool     bad;
+
+    alignas(128) bool produces;
+    bool          consumes;
+    lane_constant c; /* copied once */
+};
+
+/* ---- making and mapping ---- */
+
+static bool
+is_capacity(uint64_t n)
+{
+    return n >= LANE_CAPACITY_MIN && n <= LANE_CAPACITY_MAX && (n & (n - 1)) == 0;
+}
+
+static int
+write_constant(int fd, const lane_constant *c)
+{
+    ssize_t n = pwrite(fd, c, sizeof *c, 0);
+
+    return n == (ssize_t)sizeof *c ? E_OK : err(E_IO, "write the constant page");
+}
+
+int
+lane_create(const char *path, uint64_t capacity, addr from, addr to, const uuid *generation)
+{
+    lane_constant c = { .magic = LANE_MAGIC, .abi = LANE_ABI, .capacity = capacity,
+                        .from = from, .to = to, .generation = *generation };
+    int           fd;
+    int           rc;
+
+    if (!is_capacity(capacity))
+        return err(E_RANGE, "lane %s: %llu bytes", path, (unsigned long long)capacity);
+    rc = pages_make(path, LANE_DATA + capacity, LANE_DATA + capacity, &fd);
+    if (rc < 0)
+        return err(rc, "lane");
+    rc = write_constant(fd, &c);
+    rc = pages_land(path, &fd, rc);
+    return rc < 0 ? err(rc, "lane %s", path) : E_OK;
+}
+
+static int
+read_constant(int fd, uint64_t file_len, lane_constant *c)
+{
+    ssize_t n = pread(fd, c, sizeof *c, 0);
+
+    if (n != (ssize_t)sizeof *c || c->magic != LANE_MAGIC || c->abi != LANE_ABI)
+        return err(E_BAD, "not a lane of this version");
+    if (!is_capacity(c->capacity) || file_len != LANE_DATA + c->capacity)
+        return err(E_BAD, "length %llu", (unsigned long long)file_len);
+    return E_OK;
+}
+
+static int
+map_parts(lane *l, int fd)
+{
+    l->capacity = l->c.capacity;
+    l->mask = l->capacity - 1;
+    l->out = pages_map(fd, LANE_PAGE, LANE_PAGE, l->produces);
+    l->in = pages_map(fd, 2 * LANE_PAGE, LANE_PAGE, l->consumes);
+    l->data = pages_map_twice(fd, LANE_DATA, l->capacity, l->produces);
+    if (l->out == NULL || l->in == NULL || l->data == NULL)
+        return err(E_NOMEM, "map");
+    return E_OK;
+}
+
+/* Takes up where the file says the predecessor was. */
+static int
+resume(lane *l)
+{
+    uint64_t tail = atomic_load(&l->out->tail);
+    uint64_t head = atomic_load(&l->in->head);
+    uint64_t seen = atomic_load(&l->in->seen);
+
+    if (((head | tail) & (LANE_STEP - 1)) != 0 || tail < head || tail - head > l->capacity)
+        return err(E_BAD, "head %llu, tail %llu", (unsigned long long)head, (unsigned long long)tail);
+    l->staged = l->tail = tail;
+    l->head_seen = head;
+    l->head = l->read = head;
+    l->tail_seen = head; /* judged at the first look */
+    l->seen_before = seen > head && seen <= tail ? seen : head;
+    return E_OK;
+}
+
+static lane *
+lane_new(void)
+{
+    lane *l = aligned_alloc(alignof(lane), sizeof(lane));
+
+    if (l != NULL)
+        memset(l, 0, sizeof *l);
+    return l;
+}
+
+int
+lane_open(lane **out, const char *path, enum lane_role role)
+{
+    lane    *l = lane_new();
+    uint64_t len = 0;
+    int      fd = -1;
+    int      rc;
+
+    *out = NULL;
+    if (l == NULL)
+        return err(E_NOMEM, "lane %s", path);
+    l->produces = role == LANE_PRODUCER;
+    l->consumes = role == LANE_CONSUMER;
+    rc = pages_open(path, role != LANE_WATCHER, &fd, &len);
+    if (rc == E_OK)
+        rc = read_constant(fd, len, &l->c);
+    if (rc == E_OK)
+        rc = map_parts(l, fd);
+    if (rc == E_OK)
+        rc = resume(l);
+    if (fd >= 0)
+        (void)close(fd);
+    if (rc < 0) {
+        lane_close(&l);
+        return err(rc, "lane %s", path);
+    }
+    *out = l;
+    return E_OK;
+}
+
+int
+lane_make_private(lane **out, uint64_t capacity, addr from, addr to, uint64_t at)
+{
+    lane *l = lane_new();
+    int   fd = -1;
+    int   rc;
+
+    *out = NULL;
+    if (l == NULL)
+        return err(E_NOMEM, "private lane");
+    ASSERT(is_capacity(capacity) && (at & (LANE_STEP - 1)) == 0);
+    l->produces = l->consumes = true;
+    l->c = (lane_constant){ .magic = LANE_MAGIC, .abi = LANE_ABI, .capacity = capacity, .from = from, .to = to };
+    rc = pages_make_private("haltless-lane", LANE_DATA + capacity, &fd);
+    if (rc == E_OK)
+        rc = map_parts(l, fd);
+    if (fd >= 0)
+        (void)close(fd);
+    if (rc < 0) {
+        lane_close(&l);
+        return err(rc, "private lane");
+    }
+    lane_restart(l, at, &l->c.generation);
+    *out = l;
+    return E_OK;
+}
+
+void
+lane_restart(lane *l, uint64_t at, const uuid *generation)
+{
+    ASSERT(l->produces && l->consumes && l->head == l->tail && (at & (LANE_STEP - 1)) == 0);
+    l->c.generation = *generation;
+    l->staged = l->tail = l->head_seen = at;
+    l->read = l->tail_seen = l->head = l->seen_before = at;
+    atomic_store(&l->in->seen, at);
+    atomic_store(&l->in->head, at);
+    atomic_store(&l->out->tail, at);
+}
+
+int
+lane_take_consumer(lane *l)
+{
+    ASSERT(l->produces);
+    if (l->consumes)
+        return E_OK;
+    if (mprotect(l->in, LANE_PAGE, PROT_READ | PROT_WRITE) < 0)
+        return err(E_NOMEM, "map the consumer's page");
+    l->consumes = true;
+    return E_OK;
+}
+
+bool
+lane_confirm(lane *l, uint64_t pos)
+{
+    ASSERT(l->produces && l->consumes);
+    if (pos < l->head || pos > l->tail || (pos & (LANE_STEP - 1)) != 0)
+        return false;
+    if (pos > l->read)
+        l->read = l->tail_seen = pos;
+    (void)lane_ack(l, pos);
+    return true;
+}
+
+void
+lane_close(lane **lp)
+{
+    lane *l = *lp;
+
+    if (l == NULL)
+        return;
+    *lp = NULL;
+    pages_unmap(l->out, LANE_PAGE);
+    pages_unmap(l->in, LANE_PAGE);
+    pages_unmap(l->data, 2 * l->capacity);
+    free(l);
+}
+
+addr
+lane_from(const lane *l)
+{
+    return l->c.from;
+}
+
+addr
+lane_to(const lane *l)
+{
+    return l->c.to;
+}
+
+uint64_t
+lane_capacity(const lane *l)
+{
+    return l->capacity;
+}
+
+const uuid *
+lane_generation(const lane *l)
+{
+    return &l->c.generation;
+}
+
+/* ---- producer ---- */
+
+/* The consumer's word is believed only where it can be true: it never goes back, nor past what was published. */
+static void
+reload_head(lane *l)
+{
+    uint64_t head = atomic_load(&l->in->head);
+
+    if (head > l->head_seen && head <= l->tail && (head & (LANE_STEP - 1)) == 0)
+        l->head_seen = head;
+}
+
+void *
+lane_reserve(lane *l, uint32_t len)
+{
+    uint64_t need = envelope_record_len(len);
+
+    if (UNLIKELY(need > l->capacity - (l->staged - l->head_seen))) {
+        reload_head(l);
+        if (need > l->capacity - (l->staged - l->head_seen))
+            return NULL;
+    }
+    return l->data + (l->staged & l->mask) + ENVELOPE_LEN;
+}
+
+void
+lane_stage(lane *l, const envelope *e)
+{
+    uint64_t need = envelope_record_len(e->len);
+    uint8_t *at = l->data + (l->staged & l->mask);
+
+    ASSERT(l->produces && need <= l->capacity - (l->staged - l->head_seen));
+    if ((const uint8_t *)e != at)
+        memcpy(at, e, sizeof *e);
+    l->staged += need;
+}
+
+int
+lane_put(lane *l, const envelope *e, const void *body)
+{
+    void *at = lane_reserve(l, e->len);
+
+    if (at == NULL)
+        return E_FULL;
+    if (e->len > 0)
+        memcpy(at, body, e->len);
+    lane_stage(l, e);
+    return E_OK;
+}
+
+bool
+lane_publish(lane *l)
+{
+    if (l->staged == l->tail)
+        return false;
+    l->tail = l->staged;
+    /* seq_cst, not release: the peer may be going to sleep, and each of us must see the other's store,
+     * or the message waits for the next one. */
+    atomic_store(&l->out->tail, l->tail);
+    return true;
+}
+
+void
+lane_unstage(lane *l)
+{
+    l->staged = l->tail;
+}
+
+uint64_t
+lane_staged_len(const lane *l)
+{
+    return l->staged - l->tail;
+}
+
+uint64_t
+lane_room(lane *l)
+{
+    reload_head(l);
+    return l->capacity - (l->staged - l->head_seen);
+}
+
+void
+lane_starve(lane *l, bool want)
+{
+    if (atomic_load_explicit(&l->out->starved, memory_order_relaxed) != (uint32_t)want)
+        atomic_store(&l->out->starved, (uint32_t)want);
+}
+
+/* ---- consumer ---- */
+
+static const void *
+quarantine(lane *l, int *rc)
+{
+    l->bad = true;
+    *rc = E_BAD;
+    return NULL;
+}
+
+/* Looks at the producer's tail anew.  False: it lies. */
+static bool
+reload_tail(lane *l)
+{
+    /* seq_cst costs nothing on a load here, and makes a look after waking see what was published before. */
+    uint64_t tail = atomic_load(&l->out->tail);
+
+    if (tail < l->tail_seen || tail - l->head > l->capacity || (tail & (LANE_STEP - 1)) != 0)
+        return false;
+    l->tail_seen = tail;
+    return true;
+}
+
+const void *
+lane_peek(lane *l, envelope *e, uint64_t *pos, uint64_t *pos_end, int *rc)
+{
+    *rc = E_OK;
+    while (!l->bad) {
+        const uint8_t *at = l->data + (l->read & l->mask);
+        uint64_t       need;
+
+        if (l->read == l->tail_seen) {
+            if (!reload_tail(l))
+                return quarantine(l, rc);
+            if (l->read == l->tail_seen)
+                return NULL;
+        }
+        /* Read once: the peer can still write.  What is judged is the copy. */
+        memcpy(e, at, sizeof *e);
+        need = envelope_record_len(e->len);
+        if (need > l->tail_seen - l->read)
+            return quarantine(l, rc);
+        if ((e->flags & ENV_PAD) == 0) {
+            *pos = l->read;
+            *pos_end = l->read + need;
+            return at + ENVELOPE_LEN;
+        }
+        lane_advance(l, l->read + need);
+    }
+    return NULL;
+}
+
+void
+lane_advance(lane *l, uint64_t pos_end)
+{
+    ASSERT(pos_end >= l->read && pos_end <= l->tail_seen);
+    l->read = pos_end;
+    atomic_store_explicit(&l->in->seen, pos_end, memory_order_relaxed);
+}
+
+void
+lane_rewind(lane *l, uint64_t pos)
+{
+    ASSERT(pos >= l->head && pos <= l->read);
+    l->read = pos;
+}
+
+bool
+lane_ack(lane *l, uint64_t pos)
+{
+    ASSERT(l->consumes && pos <= l->read);
+    if (pos > l->head) {
+        l->head = pos;
+        /* seq_cst for the look at `starved` behind it; a producer that saw no room said so before its last look. */
+        atomic_store(&l->in->head, pos);
+    }
+    return atomic_load(&l->out->starved) != 0;
+}
+
+uint64_t
+lane_read_pos(const lane *l)
+{
+    return l->read;
+}
+
+uint64_t
+lane_seen_before(const lane *l)
+{
+    return l->seen_before;
+}
+
+bool
+lane_has_more(const lane *l)
+{
+    return !l->bad && atomic_load(&l->out->tail) != l->read;
+}
+
+/* ---- both, and watchers ---- */
+
+uint64_t
+lane_head(const lane *l)
+{
+    return atomic_load(&l->in->head);
+}
+
+uint64_t
+lane_tail(const lane *l)
+{
+    return atomic_load(&l->out->tail);
+}
+
+/* ---- the wire ---- */
+
+view
+lane_bytes(const lane *l, uint64_t from, uint64_t until)
+{
+    ASSERT(from <= until && until - from <= l->capacity);
+    return view_of(l->data + (from & l->mask), until - from);
+}
+
+/* Nothing but whole records from here on. */
+static bool
+are_records(view bytes)
+{
+    envelope e;
+    size_t   at = 0;
+
+    while (at < bytes.len) {
+        if (bytes.len - at < sizeof e)
+            return false;
+        memcpy(&e, bytes.at + at, sizeof e);
+        if (envelope_record_len(e.len) > bytes.len - at)
+            return false;
+        at += envelope_record_len(e.len);
+    }
+    return true;
+}
+
+int
+lane_receive(lane *l, uint64_t at, view bytes)
+{
+    ASSERT(l->produces && l->consumes);
+    if (at != l->tail || !are_records(bytes))
+        return err(E_BAD, "records at %llu, not %llu", (unsigned long long)at, (unsigned long long)l->tail);
+    reload_head(l);
+    if (bytes.len > l->capacity - (l->tail - l->head_seen))
+        return E_FULL;
+    memcpy(l->data + (l->tail & l->mask), bytes.at, bytes.len);
+    l->staged = l->tail + bytes.len;
+    (void)lane_publish(l);
+    return E_OK;
+}
