@@ -97,7 +97,7 @@ base64url_goes_there_and_back_at_every_length(void **state)
 static void
 malformed_base64url_is_refused(void **state)
 {
-    static const char *const bad[] = { "A", "AA==", "A+A/", "AAA\n", "AB", "AAAAA" };
+    static const char *const bad[] = { "A", "AA==", "A+A/", "AAA\n", "AB", "AAAAA", "\xc1\xc1\xc1\xc1" };
     uint8_t                  out[16];
 
     (void)state;
