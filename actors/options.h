@@ -35,6 +35,7 @@ NODISCARD int options_read(options *o, const char *path);
 NODISCARD int options_reload(options *o, const options *fresh, char **ignored);
 
 void options_help(FILE *out); /* every setting: flag, variable, default, range, brief */
+void options_man(FILE *out);  /* the same as the roff of a manual page's section */
 void options_dump(const options *o, FILE *out); /* as TOML */
 
 #endif

@@ -1,7 +1,7 @@
 /* log.c - one line an event, one write(2) a line: lines of threads and processes do not mix.
  *
- *   logfmt  time=2026-01-01T00:00:00.000Z level=info event=lane.reset actor=ingest.0 lane=3 why="a b"
- *   json    {"time":"2026-...","level":"info","event":"lane.reset","actor":"ingest.0","lane":3,"why":"a b"}
+ *   logfmt  ts=2026-01-01T00:00:00.000Z level=info event=lane.reset actor=ingest.0 lane=3 why="a b"
+ *   json    {"ts":"2026-...","level":"info","event":"lane.reset","actor":"ingest.0","lane":3,"why":"a b"}
  *
  * The JSON form is made from the key=value text, so that callers format once.  A word without '=' belongs
  * to the value before it.  Control characters never reach the sink: no line can be forged.
@@ -176,7 +176,7 @@ head_write(char *out, size_t room, enum log_level level, const char *event)
     char   when[INSTANT_TEXT_MAX];
     size_t n = instant_format(now_us(), when);
 
-    snprintf(out, room, "time=%.*s level=%s event=%s%s%s", (int)n, when, level_words[level], event,
+    snprintf(out, room, "ts=%.*s level=%s event=%s%s%s", (int)n, when, level_words[level], event,
              actor != NULL ? " actor=" : "", actor != NULL ? actor : "");
 }
 

@@ -42,7 +42,7 @@ a_line_has_time_level_event_actor_and_pairs(void **state)
     capture_begin();
     log_info("lane.reset", "lane=%u why=%s", 3, log_quote(VIEW_LIT("a \"b\"\n")));
     line = capture_end();
-    CHECK(strncmp(line, "time=2", 6) == 0);
+    CHECK(strncmp(line, "ts=2", 4) == 0);
     CHECK(strstr(line, "Z level=info event=lane.reset actor=ingest.0 lane=3 why=\"a \\\"b\\\"\\n\"\n") != NULL);
 }
 
