@@ -1,0 +1,134 @@
+/* front.h - the state of one front actor, for the files of api/ alone. */
+#ifndef HALTLESS_API_FRONT_H
+#define HALTLESS_API_FRONT_H
+
+#include "api/http.h"
+#include "api/limits.h"
+#include "api/route.h"
+#include "proto/crypto.h"
+#include "transport/count.h"
+
+enum { PARAMS_MAX = 4, REQUEST_ID_MAX = 128, KINDS_ASKED = 2 };
+
+typedef struct front front;
+typedef struct ask   ask;
+typedef struct ws    ws;
+typedef struct fleet fleet;
+typedef struct ingest_jobs ingest_jobs;
+
+/* An ask under way: what ak_msg.ctx of its reply points to. */
+struct ask {
+    call      *c;
+    call_then *then;
+    ask       *next; /* of the call, or of the free ones */
+    uint64_t   corr;
+    uint32_t   tag;
+    bool       raw;    /* MSG_FAIL and MSG_LATE go to then() as well */
+    bool       stream; /* cancelled when the client leaves */
+};
+
+typedef struct arena_chunk arena_chunk;
+
+struct call {
+    exchange    *x; /* NULL: the client is gone */
+    front       *f;
+    const route *route;
+    call        *next; /* all calls under way */
+    call        *prev;
+    ask         *asks;
+    caller       who;
+    view         param_names[PARAMS_MAX];
+    view         params[PARAMS_MAX];
+    uint32_t     param_count;
+    uint32_t     reply_tag; /* of the ask whose reply then() is looking at */
+    cJSON       *query;
+    cJSON       *body;
+    view         bytes;
+    uint8_t     *inflated;
+    route_fn    *drained;
+    void        *kept;
+    void       (*drop)(void *kept);
+    arena_chunk *arena;
+    uint64_t     began_ns;
+    uint64_t     trace;
+    uint8_t      request_id_len;
+    uint8_t      address_len;
+    bool         address_known;
+    bool         answered;
+    char         request_id[REQUEST_ID_MAX];
+    char         address[64];
+};
+
+/* What a timer of the front does; ctx of ak_timer. */
+typedef struct front_timer {
+    void (*fn)(front *f);
+} front_timer;
+
+struct front {
+    ak            *k;
+    http          *http;
+    board         *board;
+    const options *options;
+    counters      *counters;
+    secrets        secrets;
+    json_out       json;   /* of call_json() */
+    json_out       faults; /* of 422s under construction */
+    pack           pack;
+    call          *calls;
+    call          *free_calls;
+    ask           *free_asks;
+    limits        *limits;
+    ws            *ws;
+    fleet         *fleet;
+    ingest_jobs   *jobs;
+    uint32_t       calls_under_way;
+    uint16_t       number;
+    bool           stopping;
+};
+
+uint64_t front_now_ns(void); /* monotonic, now */
+
+/* ---- call.c ---- */
+void call_begin(front *f, exchange *x);      /* http's on_request */
+void call_on_reply(front *f, const ak_msg *m);
+void call_end_all(front *f);                 /* at a stop: what is unanswered gets its 503 */
+/* An ask the caller builds and starts itself. NULL never. */
+ask *call_expect(call *c, call_then *then, bool raw);
+void call_unexpect(ask *a); /* it could not be started, or is of no interest */
+void call_unavailable(call *c, uint16_t kind, int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
+void call_send_text(call *c, uint16_t status, const char *content_type, view body);
+bool call_wants(const call *c, const char *media_type); /* in Accept, by name */
+bool call_is_gone(const call *c);
+uint64_t call_within_ns(const call *c);
+void call_release_all(front *f);
+
+/* ---- routes.c ---- */
+typedef struct routes_match {
+    const route *row; /* NULL: 404, or 405 when allow is not empty */
+    char         allow[64];
+    uint32_t     param_count;
+    view         names[PARAMS_MAX];
+    view         params[PARAMS_MAX];
+} routes_match;
+NODISCARD int routes_build(void); /* once a process: sorts and checks the tables */
+/* outside: not below /api/v1.  path: behind that prefix. */
+void routes_find(bool outside, view path, view method, routes_match *out);
+
+/* ---- fleet.c ---- */
+fleet *fleet_new(void);
+void   fleet_free(fleet *fl);
+
+/* ---- ingest.c ---- */
+ingest_jobs *ingest_new(front *f);
+void ingest_free(ingest_jobs *j);
+bool ingest_turn(ingest_jobs *j); /* one slice; true: there is more to do */
+
+/* ---- ws.c ---- */
+ws  *ws_new(front *f);
+void ws_free(ws *w);
+void ws_on_feed(ws *w, const ak_msg *m);
+void ws_on_event(ws *w, const ak_msg *m);
+void ws_tick(ws *w);
+uint32_t ws_count(const ws *w);
+
+#endif
