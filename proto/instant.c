@@ -99,6 +99,12 @@ is_between(uint8_t c)
 }
 
 bool
+instant_has_second(int64_t second)
+{
+    return second >= SECOND_FIRST && second <= SECOND_LAST;
+}
+
+bool
 instant_parse(view s, int64_t *us)
 {
     const uint8_t *p = s.at;
@@ -131,7 +137,7 @@ instant_parse(view s, int64_t *us)
     int64_t at = days_of(year, month, day) * SECONDS_PER_DAY +
                  (int64_t)(hour * 3600 + minute * 60 + second) - offset;
 
-    if (at < SECOND_FIRST || at > SECOND_LAST)
+    if (!instant_has_second(at))
         return false;
     *us = at * US_PER_SECOND + fraction;
     return true;
