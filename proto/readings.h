@@ -68,9 +68,10 @@ typedef struct readings_decoder {
     const uint8_t *end;
     const uint8_t *start;
     uint32_t       state;
-    uint32_t       left;   /* MessagePack: readings to come */
+    uint32_t       left;    /* MessagePack: readings to come */
     uint32_t       members; /* MessagePack: members of the outer object to come */
-    const char    *schema; /* the fault of READINGS_SCHEMA */
+    bool           found;   /* there was a member `readings` */
+    const char    *schema;  /* the fault of READINGS_SCHEMA */
     uint8_t        scratch[READINGS_SLOTS][READINGS_SLOT];
 } readings_decoder;
 

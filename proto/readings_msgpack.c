@@ -1,0 +1,425 @@
+/* readings_msgpack.c - {"readings":[...]} as MessagePack.
+ *
+ * A cursor of its own: every length is compared with what is left of the body before it is believed, nothing is
+ * allocated.  Values that nobody asked for are walked over with one counter of what is still to come instead of
+ * a stack, so nesting costs nothing and time is linear in the body.
+ *
+ *   81 a8 "readings" dc 03e8  85 b2 "machine_identifier" a7 "CNC-001" ...
+ *   map  str          array    map
+ */
+#include "proto/instant.h"
+#include "proto/readings.h"
+#include "proto/readings_fields.h"
+
+enum { BEFORE, INSIDE, ENDED, BROKEN, MISFIT };
+enum { TIMESTAMP_EXTENSION = -1 };
+
+typedef const uint8_t *place;
+
+enum type { T_NIL, T_BOOL, T_INT, T_UINT, T_FLOAT, T_DOUBLE, T_STR, T_BIN, T_EXT, T_ARRAY, T_MAP, T_NONE };
+
+/* One value's head: what it is, and its bytes or its number of items. */
+typedef struct token {
+    enum type type;
+    uint64_t  n;    /* the number's bits, the length in bytes, or the items (of a map: pairs) */
+    place     at;   /* str, bin, ext: the bytes */
+    int8_t    ext;  /* the extension's type */
+} token;
+
+/* Types 0xc0 to 0xdf: which, and how many bytes the number behind the first byte has. */
+static const struct {
+    uint8_t type;
+    uint8_t bytes;
+    uint8_t fixed; /* ext: the length that is not written */
+} heads[32] = {
+    { T_NIL, 0, 0 },   { T_NONE, 0, 0 },  { T_BOOL, 0, 0 },   { T_BOOL, 0, 0 }, /* c0 */
+    { T_BIN, 1, 0 },   { T_BIN, 2, 0 },   { T_BIN, 4, 0 },    { T_EXT, 1, 0 },  /* c4 */
+    { T_EXT, 2, 0 },   { T_EXT, 4, 0 },   { T_FLOAT, 4, 0 },  { T_DOUBLE, 8, 0 }, /* c8 */
+    { T_UINT, 1, 0 },  { T_UINT, 2, 0 },  { T_UINT, 4, 0 },   { T_UINT, 8, 0 }, /* cc */
+    { T_INT, 1, 0 },   { T_INT, 2, 0 },   { T_INT, 4, 0 },    { T_INT, 8, 0 },  /* d0 */
+    { T_EXT, 0, 1 },   { T_EXT, 0, 2 },   { T_EXT, 0, 4 },    { T_EXT, 0, 8 },  /* d4 */
+    { T_EXT, 0, 16 },  { T_STR, 1, 0 },   { T_STR, 2, 0 },    { T_STR, 4, 0 },  /* d8 */
+    { T_ARRAY, 2, 0 }, { T_ARRAY, 4, 0 }, { T_MAP, 2, 0 },    { T_MAP, 4, 0 },  /* dc */
+};
+
+static inline uint64_t
+big_endian(place p, uint32_t bytes)
+{
+    uint64_t v = 0;
+
+    for (uint32_t i = 0; i < bytes; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
+/* Takes the bytes of a str, bin or ext. */
+static inline place
+payload(place p, place end, token *t)
+{
+    if (t->type == T_EXT) {
+        if (p >= end)
+            return NULL;
+        t->ext = (int8_t)*p++;
+    }
+    if (t->n > (uint64_t)(end - p))
+        return NULL;
+    t->at = p;
+    return p + t->n;
+}
+
+static place
+long_token(place p, place end, token *t)
+{
+    uint32_t row = *p++ & 0x1fu;
+    uint32_t bytes = heads[row].bytes;
+
+    t->type = (enum type)heads[row].type;
+    if (t->type == T_NONE || (uint64_t)(end - p) < bytes)
+        return NULL;
+    t->n = heads[row].fixed != 0 ? heads[row].fixed : big_endian(p, bytes);
+    p += bytes;
+    switch (t->type) {
+    case T_INT:
+        t->n = (uint64_t)((int64_t)(t->n << (64 - 8 * bytes)) >> (64 - 8 * bytes));
+        return p;
+    case T_STR:
+    case T_BIN:
+    case T_EXT:
+        return payload(p, end, t);
+    case T_ARRAY: /* each item has a byte at least */
+        return t->n <= (uint64_t)(end - p) ? p : NULL;
+    case T_MAP:
+        return t->n * 2 <= (uint64_t)(end - p) ? p : NULL;
+    default:
+        return p;
+    }
+}
+
+/* The head at p, and the bytes of str, bin and ext.  NULL: broken, or longer than the body. */
+static inline place
+take(place p, place end, token *t)
+{
+    if (p >= end)
+        return NULL;
+    uint8_t c = *p;
+
+    if (c >= 0xa0 && c < 0xc0) {
+        t->type = T_STR;
+        t->n = c & 0x1f;
+        return payload(p + 1, end, t);
+    }
+    if (c >= 0xc0 && c < 0xe0)
+        return long_token(p, end, t);
+    t->n = c & 0x0f;
+    if (c < 0x80 || c >= 0xe0) {
+        t->type = c < 0x80 ? T_UINT : T_INT;
+        t->n = c < 0x80 ? c : (uint64_t)(int8_t)c;
+        return p + 1;
+    }
+    t->type = c < 0x90 ? T_MAP : T_ARRAY;
+    if (t->n * (c < 0x90 ? 2 : 1) > (uint64_t)(end - p - 1))
+        return NULL;
+    return p + 1;
+}
+
+/* Walks over `values` values. */
+static place
+skip(place p, place end, uint64_t values)
+{
+    token t;
+
+    for (; values > 0; values--) { /* each round takes a byte or ends: containers hold less than is left */
+        p = take(p, end, &t);
+        if (p == NULL || values > (uint64_t)(end - p) + 1)
+            return NULL;
+        if (t.type == T_ARRAY || t.type == T_MAP)
+            values += t.type == T_MAP ? t.n * 2 : t.n;
+    }
+    return p;
+}
+
+/* The rest of a value whose head was taken. */
+static inline place
+skip_rest(place p, place end, const token *t)
+{
+    if (t->type != T_ARRAY && t->type != T_MAP)
+        return p;
+    return skip(p, end, t->type == T_MAP ? t->n * 2 : t->n);
+}
+
+/* Counts characters; false: no UTF-8. */
+static inline bool
+count_chars(view s, size_t *chars)
+{
+    size_t plain = 0;
+
+    while (s.len - plain >= 8 && (load_u64(s.at + plain) & UINT64_C(0x8080808080808080)) == 0)
+        plain += 8;
+    *chars = plain;
+    for (place p = s.at + plain, end = s.at + s.len; p < end; ++*chars) {
+        size_t len = fields_utf8_len(p, end);
+
+        if (len == 0)
+            return false;
+        p += len;
+    }
+    return true;
+}
+
+static inline double
+double_of(uint64_t bits)
+{
+    double v;
+
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static inline double
+float_of(uint64_t bits)
+{
+    uint32_t low = (uint32_t)bits;
+    float    v;
+
+    memcpy(&v, &low, sizeof v);
+    return (double)v;
+}
+
+static inline void
+found_value(const token *t, fields *f)
+{
+    f->kind[MEMBER_VALUE] = FOUND_DOUBLE;
+    switch (t->type) {
+    case T_DOUBLE:
+        f->value = double_of(t->n);
+        break;
+    case T_FLOAT:
+        f->value = float_of(t->n);
+        break;
+    case T_INT:
+        f->value = (double)(int64_t)t->n;
+        break;
+    case T_UINT:
+        f->value = (double)t->n;
+        break;
+    default:
+        f->kind[MEMBER_VALUE] = FOUND_OTHER;
+    }
+}
+
+/* The timestamp extension, microseconds since the epoch (what is finer is cut):
+ *   4 bytes   seconds u32
+ *   8 bytes   nanoseconds 30 bits | seconds 34 bits
+ *   12 bytes  nanoseconds u32 | seconds i64 */
+static void
+found_instant(const token *t, fields *f)
+{
+    int64_t  seconds = 0;
+    uint64_t ns = UINT64_MAX;
+
+    if (t->n == 4) {
+        seconds = (int64_t)big_endian(t->at, 4);
+        ns = 0;
+    } else if (t->n == 8) {
+        ns = big_endian(t->at, 8);
+        seconds = (int64_t)(ns & 0x3ffffffff);
+        ns >>= 34;
+    } else if (t->n == 12) {
+        ns = big_endian(t->at, 4);
+        seconds = (int64_t)big_endian(t->at + 4, 8);
+    }
+    f->kind[MEMBER_TIME] = FOUND_NO_INSTANT;
+    if (ns > 999999999 || !instant_has_second(seconds))
+        return;
+    f->kind[MEMBER_TIME] = FOUND_INSTANT;
+    f->time_us = seconds * 1000000 + (int64_t)(ns / 1000);
+}
+
+/* A known member's value, whose head was taken. */
+static inline place
+found(place p, place end, uint32_t member, const token *t, fields *f)
+{
+    if (member == MEMBER_VALUE) {
+        found_value(t, f);
+    } else if (t->type == T_STR) {
+        f->kind[member] = FOUND_TEXT;
+        f->text[member] = view_of(t->at, t->n);
+        if (!count_chars(f->text[member], &f->chars[member]))
+            return NULL;
+    } else if (member == MEMBER_TIME && t->type == T_EXT && t->ext == TIMESTAMP_EXTENSION) {
+        found_instant(t, f);
+    } else {
+        f->kind[member] = FOUND_OTHER;
+    }
+    return skip_rest(p, end, t);
+}
+
+static inline uint32_t
+member_of(const token *name)
+{
+    return name->type == T_STR ? fields_member(view_of(name->at, name->n)) : MEMBER_UNKNOWN;
+}
+
+/* The members of a reading. */
+static place
+object(place p, place end, uint64_t members, fields *f)
+{
+    for (; members > 0; members--) {
+        token    t;
+        uint32_t member = MEMBER_UNKNOWN;
+
+        p = take(p, end, &t);
+        if (p == NULL)
+            return NULL;
+        member = member_of(&t);
+        p = skip_rest(p, end, &t);
+        if (p == NULL || (p = take(p, end, &t)) == NULL)
+            return NULL;
+        if (LIKELY(member != MEMBER_UNKNOWN && f->kind[member] == FOUND_NONE)) {
+            p = found(p, end, member, &t, f);
+        } else {
+            if (f->duplicate == MEMBER_UNKNOWN)
+                f->duplicate = (uint8_t)member;
+            p = skip_rest(p, end, &t);
+        }
+        if (p == NULL)
+            return NULL;
+    }
+    return p;
+}
+
+static enum readings_next
+ends(readings_decoder *d, place p, uint32_t state)
+{
+    if (p != NULL)
+        d->at = p;
+    d->state = state;
+    return state == ENDED ? READINGS_END : state == MISFIT ? READINGS_SCHEMA : READINGS_SYNTAX;
+}
+
+static enum readings_next
+body_ends(readings_decoder *d, place p)
+{
+    if (p == NULL || p != d->end)
+        return ends(d, p, BROKEN);
+    return ends(d, p, d->schema != NULL ? MISFIT : ENDED);
+}
+
+/* The value of `readings` at p.  True: an array has begun. */
+static bool
+array_begins(readings_decoder *d, place *p)
+{
+    token t;
+
+    d->found = true;
+    *p = take(*p, d->end, &t);
+    if (*p == NULL)
+        return false;
+    if (t.type == T_ARRAY) {
+        d->left = (uint32_t)t.n;
+        d->at = *p;
+        d->state = INSIDE;
+        return true;
+    }
+    d->schema = "array_type";
+    *p = skip_rest(*p, d->end, &t);
+    return false;
+}
+
+/* The outer members that are left.  READINGS_ITEM: the array of readings has begun. */
+static enum readings_next
+outer_members(readings_decoder *d, place p)
+{
+    for (; d->members > 0; d->members--) {
+        token t;
+        place from = p;
+
+        p = take(p, d->end, &t);
+        if (p == NULL)
+            return ends(d, from, BROKEN);
+        bool is_readings = t.type == T_STR && view_eq(view_of(t.at, t.n), VIEW_LIT("readings"));
+
+        if (is_readings && d->found)
+            return ends(d, from, BROKEN);
+        p = skip_rest(p, d->end, &t);
+        if (p != NULL && is_readings && array_begins(d, &p)) {
+            d->members--;
+            return READINGS_ITEM;
+        }
+        if (p != NULL && !is_readings)
+            p = skip(p, d->end, 1);
+        if (p == NULL)
+            return ends(d, from, BROKEN);
+    }
+    if (!d->found)
+        d->schema = "missing";
+    return body_ends(d, p);
+}
+
+static enum readings_next
+body_begins(readings_decoder *d)
+{
+    token t;
+    place p = take(d->at, d->end, &t);
+
+    if (p == NULL)
+        return ends(d, NULL, BROKEN);
+    if (t.type != T_MAP) {
+        d->schema = "object_type";
+        return body_ends(d, skip_rest(p, d->end, &t));
+    }
+    d->members = (uint32_t)t.n;
+    return outer_members(d, p);
+}
+
+static enum readings_next
+next_element(readings_decoder *d, reading *out)
+{
+    fields f;
+    token  t;
+
+    if (d->left == 0)
+        return outer_members(d, d->at);
+    d->left--;
+    place p = take(d->at, d->end, &t);
+
+    if (p == NULL)
+        return ends(d, NULL, BROKEN);
+    if (UNLIKELY(t.type != T_MAP)) {
+        p = skip_rest(p, d->end, &t);
+        fields_not_object(out);
+    } else {
+        fields_init(&f);
+        p = object(p, d->end, t.n, &f);
+        if (p != NULL)
+            fields_judge(&f, out);
+    }
+    if (p == NULL)
+        return ends(d, NULL, BROKEN);
+    d->at = p;
+    return READINGS_ITEM;
+}
+
+void
+readings_msgpack_start(readings_decoder *d, view body)
+{
+    d->at = d->start = body.at;
+    d->end = body.at + body.len;
+    d->state = BEFORE;
+    d->left = d->members = 0;
+    d->found = false;
+    d->schema = NULL;
+}
+
+enum readings_next
+readings_msgpack_next(readings_decoder *d, reading *out)
+{
+    if (LIKELY(d->state == INSIDE))
+        return next_element(d, out);
+    if (d->state == BEFORE) {
+        enum readings_next got = body_begins(d);
+
+        return got == READINGS_ITEM ? next_element(d, out) : got;
+    }
+    return ends(d, NULL, d->state);
+}
