@@ -1,0 +1,579 @@
+/* ak.c - one step of an actor: what came in, the handlers, the commit, what goes out, the
+ * acknowledgement.
+ *
+ *   ak_step:  pump ─ helpers' ends ─ descriptors ─ timers ─ room ─ drain ─ flush() ─ publish ─ acknowledge
+ *
+ * A batch gathers while another flushes.  A lane is acknowledged up to the first message that is part of
+ * either, or is held:
+ *
+ *        head        flush_from      gather_from      read
+ *   ......|............|###############|:::::::::::::::|......
+ *         acknowledged  being committed gathers for the next flush()
+ *
+ * When ak_flushed() comes, its batch is published and acknowledged at once, before the next handlers run.
+ */
+#include "actors/ak_internal.h"
+
+#include "proto/err.h"
+#include "proto/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    VISIT_MESSAGES = 32,     /* of one lane before the next has its turn */
+    VISIT_BYTES = 256 * 1024,
+    HELD_MAX = 65536,        /* of one lane */
+    SAMPLE_EVERY = 16,       /* handlers timed */
+};
+static const uint64_t SECOND_NS = 1000000000;
+
+uint64_t
+ak__clock_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+uint64_t
+ak__now(ak *k)
+{
+    if (!k->in_step)
+        k->now_ns = ak__clock_ns();
+    return k->now_ns;
+}
+
+void
+ak__die(ak *k, int rc)
+{
+    ASSERT(rc < 0);
+    if (k->dead == 0)
+        k->dead = rc;
+}
+
+/* ---- handlers ---- */
+
+static ak_verdict
+call_timed(ak *k, const ak_on *on, const ak_msg *m)
+{
+    uint64_t   from;
+    ak_verdict v;
+
+    if (++k->sampled % SAMPLE_EVERY != 0)
+        return on->fn(k, k->self, m);
+    from = ak__clock_ns();
+    v = on->fn(k, k->self, m);
+    hist_add(k->counters, HIST_HANDLING, ak__clock_ns() - from);
+    return v;
+}
+
+ak_verdict
+ak__call(ak *k, const ak_msg *m)
+{
+    const ak_on *on = &k->on[m->type];
+    uint64_t     trace = k->trace;
+    ak_verdict   v;
+
+    if (on->fn == NULL)
+        return AK_DONE;
+    k->trace = m->trace;
+    v = call_timed(k, on, m);
+    k->trace = trace;
+    if ((on->flags & AK_READ) == 0 && (v == AK_DONE || v == AK_HOLD)) {
+        k->touched = true;
+        k->gathers = k->kind->flush != NULL;
+    }
+    return v;
+}
+
+void
+ak__call_local(ak *k, uint16_t type, addr from, uint64_t corr, void *ctx)
+{
+    ak_msg m = { .type = type, .from = from, .corr = corr, .ctx = ctx, .lane = AK_NO_LANE };
+
+    (void)ak__call(k, &m);
+}
+
+/* ---- verdicts ---- */
+
+static ak_verdict
+refuse(ak *k, const ak_msg *m)
+{
+    count_add(k->counters, COUNT_BAD, 1);
+    if (k->now_ns - k->bad_logged_ns > SECOND_NS) {
+        k->bad_logged_ns = k->now_ns;
+        log_warn("message.refused", "from=%s.%u type=%u len=%u pos=%" PRIu64,
+                 kind_name(addr_kind(m->from)), addr_part(m->from), m->type, m->len, m->pos);
+    }
+    ak_fail(k, m, E_BAD);
+    return AK_BAD;
+}
+
+static void
+hold(ak_in *in, uint64_t pos)
+{
+    ASSERT(in->held_count < HELD_MAX);
+    if (in->held_first + in->held_count == in->held_room) {
+        if (in->held_first > in->held_room / 2) {
+            memmove(in->held, in->held + in->held_first, in->held_count * sizeof *in->held);
+            in->held_first = 0;
+        } else {
+            in->held_room = in->held_room == 0 ? 64 : 2 * in->held_room;
+            in->held = realloc(in->held, in->held_room * sizeof *in->held);
+            ASSERT(in->held != NULL);
+        }
+    }
+    in->held[in->held_first + in->held_count++] = (ak_hold){ .pos = pos };
+}
+
+void
+ak_release(ak *k, uint32_t lane_no, uint64_t pos)
+{
+    ak_in   *in;
+    uint32_t low = 0;
+    uint32_t high;
+
+    ASSERT(lane_no < k->ins);
+    in = &k->in[lane_no];
+    for (high = in->held_count; low < high;) {
+        uint32_t at = (low + high) / 2;
+
+        if (in->held[in->held_first + at].pos < pos)
+            low = at + 1;
+        else
+            high = at;
+    }
+    ASSERT(low < in->held_count && in->held[in->held_first + low].pos == pos);
+    in->held[in->held_first + low].released = true;
+    for (; in->held_count > 0 && in->held[in->held_first].released; in->held_count--)
+        in->held_first++;
+}
+
+/* ---- one message ---- */
+
+static bool
+is_sound(const ak_msg *m)
+{
+    const msg_row *row = msg_row_of(m->type);
+
+    if (row == NULL || m->len < row->body_min || m->len > row->body_max)
+        return false;
+    return (m->flags & (ENV_ASK | ENV_REPLY)) == 0 || m->corr != 0;
+}
+
+static ak_verdict
+answer(ak *k, ak_in *in, ak_msg *m, bool sound)
+{
+    int32_t bad = E_BAD;
+
+    if (!sound) { /* it ends the ask all the same */
+        count_add(k->counters, COUNT_BAD, 1);
+        m->type = MSG_FAIL;
+        m->flags &= (uint16_t)~ENV_MORE;
+        m->body = &bad;
+        m->len = sizeof bad;
+    }
+    return ak__ask_answer(k, in, m);
+}
+
+static ak_verdict
+judge(ak *k, ak_in *in, ak_msg *m)
+{
+    bool       sound = is_sound(m);
+    ak_verdict v;
+
+    if ((m->flags & ENV_REPLY) != 0)
+        return answer(k, in, m, sound);
+    if (!sound)
+        return refuse(k, m);
+    switch (m->type) {
+    case MSG_CREDIT:
+        return ak__stream_credit(k, m);
+    case MSG_CANCEL:
+        return ak__stream_cancel(k, m);
+    case MSG_FAIL:
+    case MSG_LATE:
+    case MSG_TIMER:
+    case MSG_DOWN:
+        return refuse(k, m);
+    default:
+        break;
+    }
+    if ((m->flags & ENV_ASK) != 0 && m->deadline_ns != 0 && m->deadline_ns < k->now_ns) {
+        ak_fail(k, m, E_LATE); /* nobody waits for it */
+        return AK_DONE;
+    }
+    if (k->on[m->type].fn == NULL)
+        return refuse(k, m);
+    v = ak__call(k, m);
+    return v == AK_BAD ? refuse(k, m) : v;
+}
+
+static ak_msg
+message_of(const ak *k, const ak_in *in, const envelope *e, uint64_t pos)
+{
+    return (ak_msg){ .from = in->from,
+                     .corr = e->corr,
+                     .deadline_ns = e->deadline_ns,
+                     .sent_ns = e->sent_ns,
+                     .trace = e->trace,
+                     .pos = pos,
+                     .lane = (uint32_t)(in - k->in),
+                     .len = e->len,
+                     .type = e->type,
+                     .flags = e->flags & (uint16_t)~AK_AGAIN,
+                     .window = e->spare };
+}
+
+/* Before the handler: what a crash inside it leaves for the successor. */
+static void
+note_reading(ak *k, const ak_in *in, const ak_msg *m)
+{
+    seat *s = k->seat;
+
+    atomic_store_explicit(&s->at_lane, m->lane, memory_order_relaxed);
+    atomic_store_explicit(&s->at_type, m->type, memory_order_relaxed);
+    atomic_store_explicit(&s->at_pos, m->pos, memory_order_relaxed);
+    if (m->pos_end > atomic_load_explicit(&s->read[in->cursor], memory_order_relaxed))
+        atomic_store_explicit(&s->read[in->cursor], m->pos_end, memory_order_relaxed);
+}
+
+static void
+count_taken(ak *k, const ak_in *in, const ak_msg *m)
+{
+    uint64_t bytes = m->pos_end - m->pos;
+
+    count_add(k->counters, COUNT_MESSAGES, 1);
+    count_add(k->counters, in->carrier == CARRIER_ZMQ ? COUNT_ZMQ_BYTES : COUNT_RING_BYTES, bytes);
+    if ((m->flags & AK_AGAIN) != 0)
+        count_add(k->counters, COUNT_REDELIVERED, 1);
+    if (k->now_ns > m->sent_ns)
+        hist_add(k->counters, HIST_QUEUEING, k->now_ns - m->sent_ns);
+}
+
+static void
+quarantine(ak *k, ak_in *in)
+{
+    in->bad = true;
+    count_add(k->counters, COUNT_BAD, 1);
+    log_error("lane.quarantined", "from=%s.%u pos=%" PRIu64, kind_name(addr_kind(in->from)),
+              addr_part(in->from), lane_read_pos(in->lane));
+}
+
+/* Bytes of the record taken; 0: nothing there, or nothing it can take now. */
+static uint64_t
+take_one(ak *k, ak_in *in)
+{
+    envelope    e;
+    uint64_t    pos;
+    uint64_t    pos_end;
+    int         rc = E_OK;
+    const void *body = lane_peek(in->lane, &e, &pos, &pos_end, &rc);
+    ak_msg      m;
+    ak_verdict  v;
+
+    if (body == NULL) {
+        if (rc < 0)
+            quarantine(k, in);
+        return 0;
+    }
+    m = message_of(k, in, &e, pos);
+    m.pos_end = pos_end;
+    m.body = body;
+    if (pos < in->again_until)
+        m.flags |= (uint16_t)AK_AGAIN;
+    note_reading(k, in, &m);
+    lane_advance(in->lane, pos_end);
+    k->touched = false;
+    v = judge(k, in, &m);
+    if (v == AK_WAIT) {
+        lane_rewind(in->lane, pos);
+        in->paused = true;
+        k->waiting++;
+        return 0;
+    }
+    if (v == AK_HOLD)
+        hold(in, pos);
+    if (k->touched && k->gathers && !in->gathers) {
+        in->gathers = true;
+        in->gather_from = pos;
+    }
+    count_taken(k, in, &m);
+    return pos_end - pos;
+}
+
+static uint32_t
+visit(ak *k, ak_in *in, uint32_t budget)
+{
+    uint32_t n = 0;
+    uint64_t bytes = 0;
+    uint64_t took;
+
+    while (n < budget && n < VISIT_MESSAGES && bytes < VISIT_BYTES && k->dead == 0 &&
+           (took = take_one(k, in)) > 0) {
+        bytes += took;
+        n++;
+    }
+    return n;
+}
+
+static uint32_t
+drain(ak *k, uint32_t budget)
+{
+    uint32_t n = 0;
+    uint32_t before;
+
+    k->waiting = 0;
+    for (uint32_t i = 0; i < k->ins; i++)
+        k->in[i].paused = false;
+    do {
+        before = n;
+        for (uint32_t i = 0; i < k->ins && n < budget && k->dead == 0; i++)
+            if (!k->in[i].paused && !k->in[i].bad)
+                n += visit(k, &k->in[i], budget - n);
+    } while (n > before && n < budget && k->dead == 0);
+    return n;
+}
+
+bool
+ak__in_waits(const ak_in *in)
+{
+    return !in->paused && !in->bad && lane_has_more(in->lane);
+}
+
+/* ---- batch ---- */
+
+static void
+batch_end(ak *k)
+{
+    ASSERT(k->pending);
+    k->pending = false;
+    for (uint32_t i = 0; i < k->ins; i++)
+        k->in[i].flushes = false;
+    count_add(k->counters, COUNT_FLUSHES, 1);
+    hist_add(k->counters, HIST_FLUSH, ak__clock_ns() - k->flush_at_ns);
+}
+
+void
+ak_flushed(ak *k, int rc)
+{
+    ASSERT(k->pending);
+    if (rc < 0) {
+        ak__die(k, rc);
+        return;
+    }
+    batch_end(k);
+    k->ended = true;
+}
+
+static void
+commit(ak *k)
+{
+    int rc;
+
+    for (uint32_t i = 0; i < k->ins; i++) {
+        ak_in *in = &k->in[i];
+
+        if (!in->gathers)
+            continue;
+        in->gathers = false;
+        in->flushes = true;
+        in->flush_from = in->gather_from;
+    }
+    k->gathers = false;
+    k->pending = true;
+    k->flush_at_ns = ak__clock_ns();
+    rc = k->kind->flush(k, k->self);
+    if (rc < 0)
+        ak__die(k, rc);
+    else if (rc != AK_PENDING && k->pending)
+        batch_end(k);
+}
+
+static void
+acknowledge(ak *k)
+{
+    for (uint32_t i = 0; i < k->ins; i++) {
+        ak_in   *in = &k->in[i];
+        uint64_t pos = lane_read_pos(in->lane);
+
+        if (in->gathers)
+            pos = min_u64(pos, in->gather_from);
+        if (in->flushes)
+            pos = min_u64(pos, in->flush_from);
+        if (in->held_count > 0)
+            pos = min_u64(pos, in->held[in->held_first].pos);
+        if (pos <= in->acked)
+            continue;
+        in->acked = pos;
+        wire_acked(k->wire, in->edge, lane_ack(in->lane, pos));
+    }
+}
+
+static void
+publish_and_acknowledge(ak *k)
+{
+    ak__asks_send_due(k);
+    ak__publish(k);
+    acknowledge(k);
+}
+
+static void
+begin_step(ak *k)
+{
+    ASSERT(!k->in_step && !k->parked);
+    k->in_step = true;
+    k->ended = false;
+    k->wall_us = 0;
+    k->now_ns = ak__clock_ns();
+    atomic_store_explicit(&k->seat->state, SEAT_RUN, memory_order_relaxed);
+    atomic_store_explicit(&k->seat->now_ns, k->now_ns, memory_order_relaxed);
+    atomic_store_explicit(&k->seat->tick, k->seat->tick + 1, memory_order_relaxed);
+    (void)wire_pump(k->wire);
+    if (k->now_ns < k->sweep_at_ns)
+        return;
+    k->sweep_at_ns = k->now_ns + SECOND_NS;
+    ak__asks_sweep(k);
+    ak__streams_sweep(k);
+}
+
+static void
+end_step(ak *k, uint32_t did)
+{
+    if (k->gathers && !k->pending && k->dead == 0)
+        commit(k);
+    if (k->dead == 0)
+        publish_and_acknowledge(k);
+    k->in_step = false;
+    atomic_store_explicit(&k->seat->at_type, 0, memory_order_relaxed);
+    if (did > 0)
+        count_add(k->counters, COUNT_STEPS, 1);
+}
+
+uint32_t
+ak_step(ak *k, uint32_t budget)
+{
+    uint32_t did;
+
+    if (k->dead != 0)
+        return 0;
+    begin_step(k);
+    did = ak__crew_reap(k);
+    did += ak__watches_run(k);
+    if (k->ended && k->dead == 0)
+        publish_and_acknowledge(k);
+    did += ak__dues_run(k);
+    did += ak__rooms(k);
+    did += drain(k, budget);
+    end_step(k, did);
+    return did;
+}
+
+/* ---- self ---- */
+
+uint64_t
+ak_now_ns(const ak *k)
+{
+    return k->in_step ? k->now_ns : ak__clock_ns();
+}
+
+static int64_t
+wall_us(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t
+ak_wall_us(const ak *k)
+{
+    ak *mine = (ak *)(uintptr_t)k;
+
+    if (!k->in_step)
+        return wall_us();
+    if (k->wall_us == 0)
+        mine->wall_us = wall_us();
+    return k->wall_us;
+}
+
+/* splitmix64 */
+uint64_t
+ak_random(ak *k)
+{
+    uint64_t z = k->random += 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+    return z ^ (z >> 31);
+}
+
+addr
+ak_self(const ak *k)
+{
+    return k->me;
+}
+
+uint16_t
+ak_parts(const ak *k, uint16_t kind)
+{
+    return kind < KIND_MAX ? k->host->run->plan.parts[kind] : 0;
+}
+
+const uuid *
+ak_generation(const ak *k)
+{
+    return &k->host->run->generation;
+}
+
+uint16_t
+ak_epoch(const ak *k)
+{
+    return k->epoch;
+}
+
+const struct options *
+ak_options(const ak *k)
+{
+    return atomic_load(&k->host->options);
+}
+
+struct board *
+ak_board(const ak *k)
+{
+    return k->board;
+}
+
+struct counters *
+ak_counters(const ak *k)
+{
+    return k->counters;
+}
+
+const char *
+ak_data_dir(const ak *k)
+{
+    return k->host->run->data_dir;
+}
+
+const char *
+ak_run_dir(const ak *k)
+{
+    return k->host->run->path;
+}
+
+int
+ak_listen_fd(const ak *k)
+{
+    return k->host->run->listen_fd;
+}
+
+bool
+ak_is_loopback(const ak *k)
+{
+    return k->host->run->loopback != 0;
+}

@@ -1,0 +1,321 @@
+/* plan.c - the topology of a node, made from the settings.
+ *
+ *   roads   which kinds talk, how wide the lanes are each way, who asks whom      a table
+ *   plan    that table times the parts of each kind
+ *
+ * Lanes that carry readings shrink, down to a floor, until all lanes fit into 32 MiB; when the number of
+ * fronts is left to us, there are fewer of them rather than no node.
+ */
+#include "actors/node.h"
+
+#include "actors/plan.h"
+#include "proto/err.h"
+#include "proto/messages.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { KIB = 1024, MIB = 1024 * KIB, LANES_MAX_BYTES = 32 * MIB, CORES_MAX = 1024 };
+
+/* clang-format off */
+const plan_road plan_roads[] = {
+/*   from           to             there      least      policy      back       least      policy      */
+    { KIND_FRONT,    KIND_INGEST,   2 * MIB,   256 * KIB, EDGE_WAIT,  256 * KIB, 64 * KIB,  EDGE_SHED  }, /* READINGS, PROBE; STORED, FEED */
+    { KIND_FRONT,    KIND_QUERY,    128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY }, /* QUERY; RESULT */
+    { KIND_FRONT,    KIND_REGISTRY, 256 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   256 * KIB, EDGE_SHED  }, /* REG; REG_DONE, EVENT */
+    { KIND_FRONT,    KIND_WORKER,   64 * KIB,  16 * KIB,  EDGE_WAIT,  64 * KIB,  16 * KIB,  EDGE_REPLY }, /* WORK; WORK_DONE */
+    { KIND_QUERY,    KIND_INGEST,   128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY }, /* HEADS; HEAD_ROWS */
+    { KIND_INGEST,   KIND_ALERT,    256 * KIB, 128 * KIB, EDGE_SHED,  0,         0,         EDGE_WAIT  }, /* WATCHED */
+    { KIND_ALERT,    KIND_REGISTRY, 128 * KIB, 128 * KIB, EDGE_WAIT,  256 * KIB, 128 * KIB, EDGE_REPLY }, /* REG; REG_DONE */
+    { 0 },
+};
+/* clang-format on */
+
+/* ---- the graph of who waits for whom ---- */
+
+enum { UNSEEN, ON_THE_WAY, SEEN };
+
+typedef struct walk {
+    const plan_road *roads;
+    uint8_t          mark[KIND_MAX];
+    uint16_t         way[KIND_MAX + 1];
+    uint32_t         depth;
+} walk;
+
+static int
+say_cycle(const walk *w, uint16_t again)
+{
+    char     text[256] = "";
+    size_t   len = 0;
+    uint32_t i = 0;
+
+    while (w->way[i] != again)
+        i++;
+    for (; i < w->depth && len < sizeof text - 32; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%s -> ", kind_name(w->way[i]));
+    return err(E_CONFIG, "actors wait for each other in a circle: %s%s", text, kind_name(again));
+}
+
+static int
+visit(walk *w, uint16_t kind)
+{
+    int rc = E_OK;
+
+    if (w->mark[kind] == SEEN)
+        return E_OK;
+    if (w->mark[kind] == ON_THE_WAY)
+        return say_cycle(w, kind);
+    w->mark[kind] = ON_THE_WAY;
+    w->way[w->depth++] = kind;
+    for (const plan_road *r = w->roads; r->from != 0 && rc >= 0; r++)
+        if (r->from == kind && r->policy == EDGE_WAIT)
+            rc = visit(w, r->to);
+    w->depth--;
+    w->mark[kind] = SEEN;
+    return rc;
+}
+
+int
+plan_check_roads(const plan_road *roads)
+{
+    walk w = { .roads = roads };
+    int  rc = E_OK;
+
+    for (uint16_t kind = 1; kind < KIND_MAX && rc >= 0; kind++)
+        rc = visit(&w, kind);
+    return rc;
+}
+
+/* ---- parts ---- */
+
+static uint32_t
+cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return n < 1 ? 1 : (uint32_t)min_u64((uint64_t)n, CORES_MAX);
+}
+
+typedef struct kind_options {
+    uint16_t    kind;
+    uint64_t    count;
+    uint32_t    mode;
+    carrier     carrier;
+    const char *core;
+} kind_options;
+
+enum { KINDS = 6 };
+
+static void
+read_kinds(kind_options out[KINDS], const options *o, uint16_t partitions)
+{
+    uint64_t parts = partitions != 0 ? partitions : o->ingest_count;
+    uint64_t fronts = o->front_count != 0 ? o->front_count : min_u64(64, max_u64(1, cores() / 2));
+
+    if (parts == 0)
+        parts = min_u64(16, max_u64(1, cores() / 4));
+#define KIND_ROW(KIND, name, n)                                                                    \
+    (kind_options)                                                                                 \
+    {                                                                                              \
+        KIND, n, o->name##_mode, o->name##_carrier == CARRIER_ZMQ ? CARRIER_ZMQ : CARRIER_RING,    \
+            o->name##_core                                                                         \
+    }
+    /* In the order of a clean stop. */
+    out[0] = KIND_ROW(KIND_FRONT, front, fronts);
+    out[1] = KIND_ROW(KIND_QUERY, query, o->query_count);
+    out[2] = KIND_ROW(KIND_INGEST, ingest, parts);
+    out[3] = KIND_ROW(KIND_ALERT, alert, 1);
+    out[4] = KIND_ROW(KIND_REGISTRY, registry, 1);
+    out[5] = KIND_ROW(KIND_WORKER, worker, o->worker_count);
+#undef KIND_ROW
+}
+
+/* "0,2,4": part 0 to core 0, part 1 to core 2, ..., round and round.  Empty: not pinned. */
+static int
+core_of(const kind_options *k, uint32_t part, int32_t *core)
+{
+    long        at[64];
+    uint32_t    n = 0;
+    const char *s = k->core == NULL ? "" : k->core;
+    char       *end;
+
+    *core = -1;
+    while (*s != '\0' && n < COUNT_OF(at)) {
+        at[n] = strtol(s, &end, 10);
+        if (end == s || at[n] < 0 || at[n] >= CORES_MAX || (*end != ',' && *end != '\0'))
+            return err(E_CONFIG, "%s.core = \"%s\": not a list of cores", kind_name(k->kind), k->core);
+        n++;
+        s = *end == ',' ? end + 1 : end;
+    }
+    if (n > 0)
+        *core = (int32_t)at[part % n];
+    return E_OK;
+}
+
+static int
+add_slots(plan *p, const kind_options kinds[KINDS], bool processes)
+{
+    int32_t group = 1;
+    int     rc = E_OK;
+
+    for (uint32_t i = 0; i < KINDS; i++) {
+        const kind_options *k = &kinds[i];
+        bool                own = processes || k->mode == MODE_PROCESS;
+
+        if (p->slots + k->count > SLOTS_MAX)
+            return err(E_CONFIG, "more than %d actors", SLOTS_MAX);
+        p->parts[k->kind] = (uint16_t)k->count;
+        for (uint32_t part = 0; part < k->count && rc >= 0; part++) {
+            slot_plan *s = &p->slot[p->slots++];
+
+            s->who = addr_of(k->kind, (uint16_t)part);
+            s->group = own ? group++ : 0;
+            rc = core_of(k, part, &s->core);
+        }
+    }
+    return rc;
+}
+
+/* ---- lanes ---- */
+
+static uint64_t
+shrunk(uint64_t bytes, uint64_t least, uint32_t halvings)
+{
+    for (; halvings > 0 && bytes / 2 >= least; halvings--)
+        bytes /= 2;
+    return bytes;
+}
+
+static uint64_t
+total_bytes(const plan *p, uint32_t halvings)
+{
+    uint64_t sum = 0;
+
+    for (const plan_road *r = plan_roads; r->from != 0; r++)
+        sum += (shrunk(r->there, r->there_least, halvings) + shrunk(r->back, r->back_least, halvings)) *
+               p->parts[r->from] * p->parts[r->to];
+    return sum;
+}
+
+static uint32_t
+edge_count(const plan *p)
+{
+    uint32_t n = 0;
+
+    for (const plan_road *r = plan_roads; r->from != 0; r++)
+        n += (r->back != 0 ? 2u : 1u) * p->parts[r->from] * p->parts[r->to];
+    return n;
+}
+
+static int
+too_much(const plan *p)
+{
+    char   text[512] = "";
+    size_t len = 0;
+
+    for (const plan_road *r = plan_roads; r->from != 0 && len < sizeof text - 64; r++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "; %s-%s %u x %u x %" PRIu64 "K",
+                                kind_name(r->from), kind_name(r->to), p->parts[r->from],
+                                p->parts[r->to], (r->there_least + r->back_least) / KIB);
+    return err(E_CONFIG, "%u lanes of %" PRIu64 "M at least, more than %d or %dM%s", edge_count(p),
+               total_bytes(p, 32) / MIB, EDGES_MAX, LANES_MAX_BYTES / MIB, text);
+}
+
+static void
+add_edge(plan *p, addr from, addr to, edge_plan e)
+{
+    ASSERT(p->edges < EDGES_MAX);
+    e.from = from;
+    e.to = to;
+    p->edge[p->edges++] = e;
+}
+
+static carrier
+carrier_of(const kind_options kinds[KINDS], const plan_road *r)
+{
+    for (uint32_t i = 0; i < KINDS; i++)
+        if ((kinds[i].kind == r->from || kinds[i].kind == r->to) && kinds[i].carrier == CARRIER_ZMQ)
+            return CARRIER_ZMQ;
+    return CARRIER_RING;
+}
+
+static void
+add_road(plan *p, const plan_road *r, carrier c, uint32_t halvings)
+{
+    edge_plan there = { .carrier = c,
+                        .policy = r->policy,
+                        .capacity = shrunk(r->there, r->there_least, halvings) };
+    edge_plan back = { .carrier = c,
+                       .policy = r->back_policy,
+                       .capacity = shrunk(r->back, r->back_least, halvings) };
+
+    for (uint16_t i = 0; i < p->parts[r->from]; i++) {
+        for (uint16_t j = 0; j < p->parts[r->to]; j++) {
+            addr from = addr_of(r->from, i);
+            addr to = addr_of(r->to, j);
+
+            add_edge(p, from, to, there);
+            if (r->back != 0)
+                add_edge(p, to, from, back);
+        }
+    }
+}
+
+static bool
+fits(const plan *p, uint32_t *halvings)
+{
+    for (*halvings = 0; *halvings < 8; (*halvings)++)
+        if (total_bytes(p, *halvings) <= LANES_MAX_BYTES)
+            return edge_count(p) <= EDGES_MAX;
+    return false;
+}
+
+int
+plan_make(plan *p, const options *o, uint16_t partitions)
+{
+    kind_options kinds[KINDS];
+    uint32_t     halvings;
+    int          rc = plan_check_roads(plan_roads);
+
+    if (rc < 0)
+        return rc;
+    memset(p, 0, sizeof *p);
+    read_kinds(kinds, o, partitions);
+    for (uint32_t i = 0; i < KINDS; i++)
+        p->parts[kinds[i].kind] = (uint16_t)kinds[i].count;
+    while (!fits(p, &halvings)) {
+        if (o->front_count != 0 || kinds[0].count == 1)
+            return too_much(p);
+        p->parts[KIND_FRONT] = (uint16_t)--kinds[0].count;
+    }
+    if ((rc = add_slots(p, kinds, o->server_processes)) < 0)
+        return rc;
+    for (const plan_road *r = plan_roads; r->from != 0; r++)
+        add_road(p, r, carrier_of(kinds, r), halvings);
+    return E_OK;
+}
+
+void
+plan_describe(const plan *p, char *out, size_t room)
+{
+    size_t   len = 0;
+    uint32_t processes = 0;
+    uint32_t zmq = 0;
+    bool     shared = false;
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < p->slots; i++) {
+        shared = shared || p->slot[i].group == 0;
+        processes += p->slot[i].group != 0;
+    }
+    for (uint32_t i = 0; i < p->edges; i++)
+        zmq += p->edge[i].carrier == CARRIER_ZMQ;
+    for (uint16_t kind = 1; kind < KIND_MAX && len < room; kind++)
+        if (p->parts[kind] != 0)
+            len += (size_t)snprintf(out + len, room - len, "%s:%u ", kind_name(kind), p->parts[kind]);
+    if (len < room)
+        (void)snprintf(out + len, room - len, "processes:%u lanes:%u zmq:%u", processes + shared,
+                       p->edges, zmq);
+}
