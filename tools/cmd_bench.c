@@ -1,0 +1,39 @@
+/* cmd_bench.c - `haltless bench NAME`: the list of the benches. */
+#include "tools/commands.h"
+
+#include "bench/bench.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *brief;
+} benches[] = {
+    { "ingest", bench_ingest, "readings pushed over HTTP, acknowledged durable, read back bit for bit" },
+    { "kernel", bench_kernel, "lanes, carriers and round trips of the actor kernel" },
+};
+
+static void
+usage(FILE *to)
+{
+    fputs("haltless bench NAME [options] - measures this machine; each has --help and --json\n\n", to);
+    for (size_t i = 0; i < COUNT_OF(benches); i++)
+        fprintf(to, "  %-10s %s\n", benches[i].name, benches[i].brief);
+}
+
+int
+cmd_bench(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0) {
+        usage(argc < 2 ? stderr : stdout);
+        return argc < 2 ? 2 : 0;
+    }
+    for (size_t i = 0; i < COUNT_OF(benches); i++)
+        if (strcmp(argv[1], benches[i].name) == 0)
+            return benches[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "haltless bench: no bench \"%s\"\n", argv[1]);
+    usage(stderr);
+    return 2;
+}
