@@ -1,0 +1,32 @@
+/* cmd_check_config.c - would a server take these settings? */
+#include "proto/err.h"
+#include "tools/commands.h"
+
+static const char usage[] =
+    "haltless check-config [--config FILE] [--dump] [settings] - checks the settings as serve would read them\n\n"
+    "  --config FILE  the TOML file; default: $HALTLESS_CONFIG, else none\n"
+    "  --dump         prints every setting in effect as TOML instead of \"ok\"\n\n"
+    "Exit status 1, and a message with file and line, variable or flag, when something is wrong.\n";
+
+int
+cmd_check_config(int argc, char **argv)
+{
+    bool        bad = false, dump;
+    const char *file;
+    options     o;
+
+    if (args_help(argc, argv, usage, true))
+        return EXIT_FINE;
+    file = args_take_config(&argc, argv, &bad);
+    dump = args_take_switch(&argc, argv, "--dump");
+    if (bad)
+        return command_misused(argv[0], "--config needs a file");
+    if (options_load(&o, file, argc - 1, argv + 1) < 0)
+        return command_failed(argv[0]);
+    if (dump)
+        options_dump(&o, stdout);
+    else
+        puts("ok");
+    options_free(&o);
+    return EXIT_FINE;
+}
