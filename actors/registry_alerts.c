@@ -1,0 +1,712 @@
+/* registry_alerts.c - alerts: at most one open for a rule and a machine, and the frames that tell of them.
+ *
+ *   key    be32 tenant | be64 no
+ *
+ * Every opening, closing and change of a machine's status takes the tenant's next event number in the same batch,
+ * so a client can ask for what it missed.
+ */
+#include "actors/registry_internal.h"
+#include "proto/err.h"
+#include "proto/instant.h"
+#include "proto/num.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define NOT_FOUND "Alert not found."
+
+enum { OPEN_PAGE = 500, DROP_AT_ONCE = 1000 };
+
+/* ---- stored form ---- */
+static void
+alert_key(const reg_alert *a, uint8_t key[12])
+{
+    store_be32(key, a->tenant->no);
+    store_be64(key + 4, a->no);
+}
+
+static void
+store_alert(registry *r, const reg_alert *a)
+{
+    uint8_t key[12];
+    pack    p;
+
+    pack_init(&p);
+    pack_map(&p, 15);
+    pack_name_uuid(&p, "id", &a->id);
+    pack_name_int(&p, "rule", a->rule->no);
+    pack_name_int(&p, "machine", a->machine->no);
+    pack_name_int(&p, "severity", a->severity);
+    pack_name_double(&p, "value", a->value);
+    pack_name_double(&p, "threshold", a->threshold);
+    pack_name_double(&p, "peak", a->peak);
+    pack_name_int(&p, "created", a->created_us);
+    pack_name_int(&p, "reading", a->reading_us);
+    pack_name_int(&p, "resolved", a->resolved_us);
+    pack_name_int(&p, "acknowledged", a->acknowledged_us);
+    pack_name_int(&p, "snoozed", a->snoozed_us);
+    pack_name_int(&p, "acknowledged_by", a->acknowledged_by);
+    pack_name_str(&p, "message", a->message);
+    pack_name_str(&p, "metric", a->metric);
+    alert_key(a, key);
+    reg_put(r, REG_ALERTS, view_of(key, sizeof key), &p);
+    pack_fini(&p);
+}
+
+static uint64_t
+pair_hash(const registry *r, const reg_rule *rule, const reg_machine *machine)
+{
+    uint32_t pair[2] = { rule->no, machine->no };
+
+    return reg_hash(r, 0, pair, sizeof pair);
+}
+
+static reg_alert *
+find_open(const registry *r, const reg_rule *rule, const reg_machine *machine)
+{
+    uint64_t   hash = pair_hash(r, rule, machine);
+    reg_alert *a;
+
+    for (uint32_t at = 0; (a = reg_index_next(&r->open_alerts, hash, &at)) != NULL;)
+        if (a->rule == rule && a->machine == machine)
+            return a;
+    return NULL;
+}
+
+/* Counts an open alert in or out of its machine. */
+static void
+weigh(reg_alert *a, uint32_t one)
+{
+    a->machine->open_alerts += one;
+    if (a->severity == SEVERITY_CRITICAL)
+        a->machine->open_critical += one;
+    if (a->severity == SEVERITY_WARNING)
+        a->machine->open_warning += one;
+}
+
+static void
+add_alert(registry *r, reg_alert *a)
+{
+    reg_list_add(&a->tenant->alerts, a);
+    reg_list_add(&r->all_alerts, a);
+    reg_enter(r, NOUN_ALERT, &a->id, a);
+    if (!reg_alert_is_open(a))
+        return;
+    reg_index_put(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
+    weigh(a, 1);
+}
+
+static void
+free_alert(reg_alert *a)
+{
+    reg_text_fini(&a->message);
+    reg_text_fini(&a->metric);
+    free(a);
+}
+
+static int
+load_alert(registry *r, view key, const msgpack_object *map)
+{
+    reg_alert *a = calloc(1, sizeof *a);
+
+    ASSERT(a != NULL);
+    a->tenant = key.len == 12 ? reg_numbered(&r->tenants, load_be32(key.at)) : NULL;
+    a->rule = reg_numbered(&r->rules, (uint64_t)reg_stored_int(map, "rule", 0));
+    a->machine = reg_numbered(&r->machines, (uint64_t)reg_stored_int(map, "machine", 0));
+    if (a->tenant == NULL || a->rule == NULL || a->machine == NULL || !pack_get_uuid(map, "id", &a->id)) {
+        free(a);
+        return E_BAD;
+    }
+    a->no = load_be64(key.at + 4);
+    a->severity = (uint8_t)reg_stored_int(map, "severity", SEVERITY_INFO);
+    (void)pack_get_double(map, "value", &a->value);
+    (void)pack_get_double(map, "threshold", &a->threshold);
+    (void)pack_get_double(map, "peak", &a->peak);
+    a->created_us = reg_stored_int(map, "created", 0);
+    a->reading_us = reg_stored_int(map, "reading", 0);
+    a->resolved_us = reg_stored_int(map, "resolved", INT64_MIN);
+    a->acknowledged_us = reg_stored_int(map, "acknowledged", INT64_MIN);
+    a->snoozed_us = reg_stored_int(map, "snoozed", INT64_MIN);
+    a->acknowledged_by = (uint32_t)reg_stored_int(map, "acknowledged_by", 0);
+    reg_stored_text(map, "message", &a->message);
+    reg_stored_text(map, "metric", &a->metric);
+    r->next[NEXT_ALERT] = max_u64(r->next[NEXT_ALERT], a->no);
+    add_alert(r, a);
+    return E_OK;
+}
+
+static int
+by_number(const void *left, const void *right)
+{
+    const reg_alert *a = *(reg_alert *const *)left;
+    const reg_alert *b = *(reg_alert *const *)right;
+
+    return (a->no > b->no) - (a->no < b->no);
+}
+
+int
+reg_alerts_load(registry *r)
+{
+    int rc = reg_scan(r, REG_ALERTS, load_alert);
+
+    if (r->all_alerts.count > 0)
+        qsort(r->all_alerts.at, r->all_alerts.count, sizeof *r->all_alerts.at, by_number);
+    return rc;
+}
+
+void
+reg_alerts_free(registry *r)
+{
+    for (uint32_t i = 0; i < r->all_alerts.count; i++)
+        free_alert(r->all_alerts.at[i]);
+    reg_list_fini(&r->all_alerts);
+}
+
+/* ---- the text ---- */
+typedef struct text_out {
+    char   at[REG_MESSAGE_MAX];
+    size_t len;
+    bool   full; /* something was cut: nothing more comes */
+} text_out;
+
+static void
+put(text_out *t, view v)
+{
+    size_t n = min_u64(v.len, sizeof t->at - t->len);
+
+    if (t->full || v.len == 0)
+        return;
+    if (n < v.len) {
+        t->full = true;
+        /* Never half a character. */
+        while (n > 0 && (v.at[n] & 0xc0) == 0x80)
+            n--;
+    }
+    memcpy(t->at + t->len, v.at, n);
+    t->len += n;
+}
+
+static void
+put_number(text_out *t, double v)
+{
+    char text[NUM_TEXT_MAX];
+
+    if (isfinite(v))
+        put(t, view_of(text, num_format(v, text)));
+}
+
+typedef struct message_facts {
+    const reg_rule    *rule;
+    const reg_machine *machine;
+    double             value;
+    view               unit;
+} message_facts;
+
+/* One {name} of a template; false: not one of ours, it stays as it is. */
+static bool
+put_placeholder(text_out *t, view name, const message_facts *f)
+{
+    if (view_eq(name, VIEW_LIT("machine")))
+        put(t, f->machine->name);
+    else if (view_eq(name, VIEW_LIT("metric")))
+        put(t, f->rule->metric);
+    else if (view_eq(name, VIEW_LIT("value")))
+        put_number(t, f->value);
+    else if (view_eq(name, VIEW_LIT("threshold")))
+        put_number(t, f->rule->threshold);
+    else if (view_eq(name, VIEW_LIT("unit")))
+        put(t, f->unit);
+    else
+        return false;
+    return true;
+}
+
+/* Plain text up to the next '{', or one placeholder.  Returns how much of the template that was. */
+static size_t
+put_piece(text_out *t, view rest, const message_facts *f)
+{
+    const uint8_t *end = memchr(rest.at, rest.at[0] == '{' ? '}' : '{', rest.len);
+    size_t         len = end == NULL ? rest.len : (size_t)(end - rest.at);
+
+    if (rest.at[0] != '{') {
+        put(t, view_of(rest.at, len));
+        return len;
+    }
+    if (end != NULL && put_placeholder(t, view_of(rest.at + 1, len - 1), f))
+        return len + 1;
+    put(t, VIEW_LIT("{"));
+    return 1;
+}
+
+static void
+put_template(text_out *t, view rest, const message_facts *f)
+{
+    while (rest.len > 0) {
+        size_t used = put_piece(t, rest, f);
+
+        rest = view_of(rest.at + used, rest.len - used);
+    }
+}
+
+/* "temperature 95.2 celsius is above 90" */
+static void
+put_default(text_out *t, const message_facts *f)
+{
+    static const char *const says[] = { " is above ", " is at least ", " is below ", " is at most ", " is ", " is not " };
+
+    put(t, f->rule->metric);
+    put(t, VIEW_LIT(" "));
+    put_number(t, f->value);
+    if (f->unit.len > 0)
+        put(t, VIEW_LIT(" "));
+    put(t, f->unit);
+    put(t, view_str(f->rule->op < COUNT_OF(says) ? says[f->rule->op] : " against "));
+    put_number(t, f->rule->threshold);
+}
+
+/* The series' unit, as the board has it. */
+static view
+unit_of(const registry *r, const reg_rule *rule, const reg_machine *m)
+{
+    board_series s;
+
+    if (r->board == NULL || m->part >= board_parts(r->board) ||
+        board_find_series(r->board, m->part, m->no, rule->metric, &s) == 0)
+        return (view){ 0 };
+    return board_string(r->board, BOARD_SERIES, m->part, s.unit);
+}
+
+static void
+set_message(const registry *r, reg_alert *a)
+{
+    message_facts f = { a->rule, a->machine, a->value, unit_of(r, a->rule, a->machine) };
+    text_out      t = { .len = 0 };
+
+    if (a->rule->message.len > 0)
+        put_template(&t, a->rule->message, &f);
+    else
+        put_default(&t, &f);
+    reg_text_set(&a->message, view_of(t.at, t.len));
+}
+
+/* ---- frames ---- */
+static void
+announce(registry *r, const reg_alert *a)
+{
+    json_out j = { .max = REG_EVENT_MAX };
+    uint64_t seq = reg_event_next(r, a->tenant);
+
+    json_open(&j, '{');
+    json_name_string(&j, "type", VIEW_LIT("alert"));
+    json_name(&j, VIEW_LIT("alert_id"));
+    json_uuid(&j, &a->id);
+    json_name(&j, VIEW_LIT("machine_id"));
+    json_uuid(&j, &a->machine->id);
+    json_name_string(&j, "severity", view_str(severity_words[a->severity]));
+    json_name_string(&j, "message", a->message);
+    json_name_number(&j, "metric_value", a->value);
+    json_name_number(&j, "threshold_value", a->threshold);
+    json_name(&j, VIEW_LIT("created_at"));
+    json_time(&j, a->created_us);
+    if (!reg_alert_is_open(a)) {
+        json_name(&j, VIEW_LIT("resolved_at"));
+        json_time(&j, a->resolved_us);
+    }
+    json_name_int(&j, "seq", (int64_t)seq);
+    json_close(&j, '}');
+    reg_event_add(r, a->tenant, EVENT_ALERT, a->machine->no, &j);
+}
+
+/* ---- answers ---- */
+static void
+pack_alert(reg_call *c, pack *p, const void *record)
+{
+    const reg_alert *a = record;
+    const reg_user  *by = reg_numbered(&c->r->users, a->acknowledged_by);
+
+    pack_map(p, 18);
+    pack_name_uuid(p, "id", &a->id);
+    pack_name_uuid(p, "machine_id", &a->machine->id);
+    pack_name_str(p, "machine_name", a->machine->name);
+    pack_name_uuid(p, "rule_id", &a->rule->id);
+    pack_name_str(p, "severity", view_str(severity_words[a->severity]));
+    pack_name_str(p, "message", a->message);
+    pack_name_str(p, "metric_name", a->metric);
+    pack_name_double(p, "metric_value", a->value);
+    pack_name_double(p, "threshold_value", a->threshold);
+    pack_name_double(p, "peak_value", a->peak);
+    pack_name_bool(p, "is_acknowledged", a->acknowledged_us != INT64_MIN);
+    if (by == NULL)
+        pack_name_nil(p, "acknowledged_by");
+    else
+        pack_name_uuid(p, "acknowledged_by", &by->id);
+    pack_name_time(p, "acknowledged_at", a->acknowledged_us);
+    pack_name_time(p, "snoozed_until", a->snoozed_us);
+    pack_name_time(p, "reading_at", a->reading_us == 0 ? INT64_MIN : a->reading_us);
+    pack_name_time(p, "created_at", a->created_us);
+    pack_name_time(p, "resolved_at", a->resolved_us);
+    pack_name_str(p, "status", reg_alert_is_open(a) ? VIEW_LIT("open") : VIEW_LIT("resolved"));
+}
+
+static reg_alert *
+alert_of(const reg_call *c)
+{
+    uuid       id;
+    reg_alert *a = reg_id(c, "id", &id) ? reg_find(c->r, NOUN_ALERT, &id) : NULL;
+
+    return a != NULL && a->tenant == c->tenant ? a : NULL;
+}
+
+/* ---- the list ---- */
+typedef struct alert_filter {
+    bool    by_machine;
+    uuid    machine;      /* also a deleted one: its alerts are still there */
+    int     severity;     /* -1: any */
+    int     acknowledged; /* -1: any */
+    int     open;         /* -1: any */
+    int64_t start_us;
+    int64_t end_us;
+} alert_filter;
+
+static bool
+passes(const alert_filter *f, const reg_alert *a)
+{
+    if (f->by_machine && !uuid_eq(&a->machine->id, &f->machine))
+        return false;
+    if (f->severity >= 0 && a->severity != f->severity)
+        return false;
+    if (f->acknowledged >= 0 && (a->acknowledged_us != INT64_MIN) != (f->acknowledged == 1))
+        return false;
+    if (f->open >= 0 && reg_alert_is_open(a) != (f->open == 1))
+        return false;
+    return a->created_us >= f->start_us && a->created_us < f->end_us;
+}
+
+static int64_t
+time_given(const reg_call *c, const char *name, int64_t otherwise)
+{
+    int64_t us;
+
+    return instant_parse(reg_text(c, name), &us) ? us : otherwise;
+}
+
+static alert_filter
+filter_of(reg_call *c)
+{
+    view         machine;
+    view         status = reg_text(c, "status");
+    bool         acknowledged = false;
+    alert_filter f = { .severity = word_index(severity_words, reg_text(c, "severity")),
+                       .acknowledged = -1,
+                       .open = -1,
+                       .start_us = time_given(c, "start_date", INT64_MIN),
+                       .end_us = time_given(c, "end_date", INT64_MAX) };
+
+    f.by_machine = reg_given(c, "machine_id", &machine) && machine.at != NULL;
+    if (f.by_machine && !reg_id(c, "machine_id", &f.machine))
+        f.machine = (uuid){ 0 }; /* nobody's */
+    if (pack_get_bool(c->params, "is_acknowledged", &acknowledged))
+        f.acknowledged = acknowledged;
+    if (status.len > 0)
+        f.open = view_eq(status, VIEW_LIT("open"));
+    return f;
+}
+
+static uint16_t
+op_alert_list(reg_call *c)
+{
+    const reg_list *all = &c->tenant->alerts;
+    alert_filter    f = filter_of(c);
+    reg_list        found = { 0 };
+
+    for (uint32_t i = all->count; i > 0; i--)
+        if (passes(&f, all->at[i - 1]))
+            reg_list_add(&found, all->at[i - 1]);
+    uint16_t status = reg_answer_list(c, &found, pack_alert);
+    reg_list_fini(&found);
+    return status;
+}
+
+static uint16_t
+op_alert_get(reg_call *c)
+{
+    const reg_alert *a = alert_of(c);
+
+    if (a == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    pack_alert(c, c->out, a);
+    return 200;
+}
+
+static uint16_t
+op_alert_stats(reg_call *c)
+{
+    const reg_list *all = &c->tenant->alerts;
+    uint32_t        active = 0;
+    uint32_t        unacknowledged = 0;
+    uint32_t        of[SEVERITY_CRITICAL + 1] = { 0 };
+
+    for (uint32_t i = 0; i < all->count; i++) {
+        const reg_alert *a = all->at[i];
+
+        if (!reg_alert_is_open(a))
+            continue;
+        active++;
+        unacknowledged += a->acknowledged_us == INT64_MIN;
+        if (a->severity < COUNT_OF(of))
+            of[a->severity]++;
+    }
+    pack_map(c->out, 5);
+    pack_name_int(c->out, "total_active", active);
+    pack_name_int(c->out, "critical_count", of[SEVERITY_CRITICAL]);
+    pack_name_int(c->out, "warning_count", of[SEVERITY_WARNING]);
+    pack_name_int(c->out, "info_count", of[SEVERITY_INFO]);
+    pack_name_int(c->out, "unacknowledged_count", unacknowledged);
+    return 200;
+}
+
+static uint16_t
+op_alert_ack(reg_call *c)
+{
+    reg_alert *a = alert_of(c);
+
+    if (a == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    if (a->acknowledged_us == INT64_MIN) {
+        a->acknowledged_us = c->r->now_us;
+        a->acknowledged_by = c->user == NULL ? 0 : c->user->no;
+        store_alert(c->r, a);
+        reg_audit(c, "alert", &a->id, (view){ 0 });
+    }
+    pack_alert(c, c->out, a);
+    return 200;
+}
+
+/* ---- opening and closing, for the alert actor ---- */
+static void
+drop_alert(registry *r, reg_alert *a)
+{
+    uint8_t key[12];
+
+    alert_key(a, key);
+    reg_delete(r, REG_ALERTS, view_of(key, sizeof key));
+    reg_leave(r, NOUN_ALERT, &a->id, a);
+    a->dropped = true;
+}
+
+/* What is not dropped, moved together. */
+static void
+compact(reg_list *l)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < l->count; i++)
+        if (!((reg_alert *)l->at[i])->dropped)
+            l->at[kept++] = l->at[i];
+    l->count = kept;
+}
+
+/* The oldest resolved alerts of a tenant that has too many, many at a time. */
+static void
+drop_oldest(registry *r, reg_tenant *t)
+{
+    reg_alert *gone[DROP_AT_ONCE];
+    uint32_t   dropped = 0;
+
+    if (t->alerts.count <= REG_ALERTS_KEPT + DROP_AT_ONCE)
+        return;
+    for (uint32_t i = 0; i < t->alerts.count && dropped < DROP_AT_ONCE; i++)
+        if (!reg_alert_is_open(t->alerts.at[i])) {
+            gone[dropped] = t->alerts.at[i];
+            drop_alert(r, gone[dropped++]);
+        }
+    compact(&t->alerts);
+    compact(&r->all_alerts);
+    for (uint32_t i = 0; i < dropped; i++)
+        free_alert(gone[i]);
+}
+
+static void
+close_alert(registry *r, reg_alert *a)
+{
+    a->resolved_us = r->now_us;
+    weigh(a, (uint32_t)-1);
+    reg_index_remove(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
+    store_alert(r, a);
+    reg_touch(r, BOARD_MACHINES, a->machine);
+    announce(r, a);
+}
+
+void
+reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machine)
+{
+    const reg_tenant *t = rule != NULL ? rule->tenant : machine->tenant;
+
+    for (uint32_t i = 0; i < t->alerts.count; i++) {
+        reg_alert *a = t->alerts.at[i];
+
+        if (reg_alert_is_open(a) && (rule == NULL || a->rule == rule) && (machine == NULL || a->machine == machine))
+            close_alert(r, a);
+    }
+}
+
+static reg_rule *
+numbered_rule(const reg_call *c)
+{
+    int64_t no = reg_int(c, "rule", 0);
+
+    return reg_numbered(&c->r->rules, no < 0 ? 0 : (uint64_t)no);
+}
+
+static reg_machine *
+numbered_machine(const reg_call *c)
+{
+    int64_t no = reg_int(c, "machine", 0);
+
+    return reg_numbered(&c->r->machines, no < 0 ? 0 : (uint64_t)no);
+}
+
+static reg_alert *
+make_alert(reg_call *c, reg_rule *rule, reg_machine *machine)
+{
+    reg_alert *a = calloc(1, sizeof *a);
+
+    ASSERT(a != NULL);
+    crypto_uuid4(&a->id);
+    a->no = reg_next(c->r, NEXT_ALERT);
+    a->tenant = rule->tenant;
+    a->rule = rule;
+    a->machine = machine;
+    a->severity = rule->severity;
+    a->threshold = rule->threshold;
+    a->created_us = c->r->now_us;
+    a->reading_us = reg_int(c, "time_us", 0);
+    a->resolved_us = a->acknowledged_us = a->snoozed_us = INT64_MIN;
+    (void)pack_get_double(c->params, "value", &a->value);
+    a->peak = a->value;
+    (void)pack_get_double(c->params, "peak", &a->peak);
+    reg_text_set(&a->metric, rule->metric);
+    set_message(c->r, a);
+    return a;
+}
+
+static void
+answer_opened(reg_call *c, const reg_alert *a)
+{
+    pack_map(c->out, 1);
+    pack_str(c->out, VIEW_LIT("alert"));
+    pack_alert(c, c->out, a);
+}
+
+static uint16_t
+op_alert_open(reg_call *c)
+{
+    reg_rule    *rule = numbered_rule(c);
+    reg_machine *machine = numbered_machine(c);
+
+    if (rule == NULL || rule->deleted || !rule->active)
+        return reg_fail(c, 404, "Alert rule not found.");
+    if (machine == NULL || machine->deleted || machine->tenant != rule->tenant)
+        return reg_fail(c, 404, "Machine not found.");
+    reg_alert *a = find_open(c->r, rule, machine);
+    if (a != NULL) {
+        answer_opened(c, a);
+        return 200;
+    }
+    drop_oldest(c->r, rule->tenant);
+    a = make_alert(c, rule, machine);
+    add_alert(c->r, a);
+    store_alert(c->r, a);
+    reg_touch(c->r, BOARD_MACHINES, machine);
+    announce(c->r, a);
+    answer_opened(c, a);
+    return 201;
+}
+
+static uint16_t
+op_alert_close(reg_call *c)
+{
+    reg_rule    *rule = numbered_rule(c);
+    reg_machine *machine = numbered_machine(c);
+    reg_alert   *a = rule == NULL || machine == NULL ? NULL : find_open(c->r, rule, machine);
+
+    if (a == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    (void)pack_get_double(c->params, "peak", &a->peak);
+    close_alert(c->r, a);
+    answer_opened(c, a);
+    return 200;
+}
+
+/* -> [{alert (number), rule, machine, created_us, peak}], by number, behind `after`. */
+static uint16_t
+op_alert_open_all(reg_call *c)
+{
+    uint64_t  after = (uint64_t)reg_int(c, "after", 0);
+    uint32_t  found = 0;
+    reg_list *all = &c->r->all_alerts;
+    pack      items;
+
+    pack_init(&items);
+    for (uint32_t i = 0; i < all->count && found < OPEN_PAGE; i++) {
+        const reg_alert *a = all->at[i];
+
+        if (!reg_alert_is_open(a) || a->no <= after)
+            continue;
+        pack_map(&items, 5);
+        pack_name_int(&items, "alert", (int64_t)a->no);
+        pack_name_int(&items, "rule", a->rule->no);
+        pack_name_int(&items, "machine", a->machine->no);
+        pack_name_int(&items, "created_us", a->created_us);
+        pack_name_double(&items, "peak", a->peak);
+        found++;
+    }
+    view raw = pack_view(&items);
+    pack_array(c->out, found);
+    if (raw.len > 0)
+        msgpack_sbuffer_write(&c->out->buffer, (const char *)raw.at, raw.len);
+    pack_fini(&items);
+    return 200;
+}
+
+static view
+status_word(const reg_call *c, const char *name)
+{
+    int64_t n = reg_int(c, name, -1);
+
+    if (n >= STATUS_OFFLINE && n <= STATUS_CRITICAL)
+        return view_str(status_words[n]);
+    return reg_text(c, name);
+}
+
+static uint16_t
+op_status_changed(reg_call *c)
+{
+    const reg_machine *m = numbered_machine(c);
+    json_out           j = { .max = REG_EVENT_MAX };
+
+    if (m == NULL || m->deleted)
+        return reg_fail(c, 404, "Machine not found.");
+    uint64_t seq = reg_event_next(c->r, m->tenant);
+    json_open(&j, '{');
+    json_name_string(&j, "type", VIEW_LIT("machine_status"));
+    json_name(&j, VIEW_LIT("machine_id"));
+    json_uuid(&j, &m->id);
+    json_name_string(&j, "old_status", status_word(c, "old_status"));
+    json_name_string(&j, "new_status", status_word(c, "new_status"));
+    json_name(&j, VIEW_LIT("timestamp"));
+    json_time(&j, reg_int(c, "time_us", c->r->now_us));
+    json_name_int(&j, "seq", (int64_t)seq);
+    json_close(&j, '}');
+    reg_event_add(c->r, m->tenant, EVENT_MACHINE_STATUS, m->no, &j);
+    pack_nil(c->out);
+    return 204;
+}
+
+const reg_op_fn reg_alert_ops[] = {
+    { REG_ALERT_LIST, op_alert_list },   { REG_ALERT_GET, op_alert_get },
+    { REG_ALERT_ACK, op_alert_ack },     { REG_ALERT_STATS, op_alert_stats },
+    { REG_ALERT_OPEN, op_alert_open },   { REG_ALERT_CLOSE, op_alert_close },
+    { REG_ALERT_OPEN_ALL, op_alert_open_all }, { REG_STATUS_CHANGED, op_status_changed },
+    { 0 },
+};

@@ -1,0 +1,391 @@
+/* registry_rules.c - alert rules: what to compare, for whom, and what to say. */
+#include "actors/registry_internal.h"
+#include "proto/err.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define NOT_FOUND "Alert rule not found."
+
+/* ---- stored form ---- */
+static void
+store_rule(registry *r, reg_rule *u)
+{
+    pack p;
+
+    pack_init(&p);
+    pack_map(&p, 18);
+    pack_name_uuid(&p, "id", &u->id);
+    pack_name_int(&p, "tenant", u->tenant->no);
+    pack_name_int(&p, "machine", u->machine == NULL ? 0 : u->machine->no);
+    pack_name_int(&p, "version", u->version);
+    pack_name_str(&p, "name", u->name);
+    pack_name_str(&p, "metric", u->metric);
+    if (u->message.at == NULL)
+        pack_name_nil(&p, "message");
+    else
+        pack_name_str(&p, "message", u->message);
+    pack_name_int(&p, "op", u->op);
+    pack_name_int(&p, "severity", u->severity);
+    pack_name_bool(&p, "active", u->active);
+    pack_name_bool(&p, "deleted", u->deleted);
+    pack_name_bool(&p, "has_clear", u->has_clear);
+    pack_name_double(&p, "threshold", u->threshold);
+    pack_name_double(&p, "clear", u->clear_threshold);
+    pack_name_int(&p, "duration", u->duration_s);
+    pack_name_int(&p, "cooldown", u->cooldown_s);
+    pack_name_int(&p, "created", u->created_us);
+    pack_name_int(&p, "updated", u->updated_us);
+    reg_put_no(r, REG_RULES, u->no, &p);
+    pack_fini(&p);
+    reg_touch(r, BOARD_RULES, u);
+}
+
+static void
+add_rule(registry *r, reg_rule *u)
+{
+    reg_set_numbered(&r->rules, u->no, u);
+    if (u->deleted)
+        return;
+    reg_list_add(&u->tenant->rules, u);
+    reg_enter(r, NOUN_RULE, &u->id, u);
+}
+
+static void
+free_rule(reg_rule *u)
+{
+    if (u == NULL)
+        return;
+    reg_text_fini(&u->name);
+    reg_text_fini(&u->metric);
+    reg_text_fini(&u->message);
+    free(u);
+}
+
+static int
+load_rule(registry *r, view key, const msgpack_object *map)
+{
+    reg_rule *u = calloc(1, sizeof *u);
+
+    ASSERT(u != NULL);
+    u->tenant = reg_numbered(&r->tenants, (uint64_t)reg_stored_int(map, "tenant", 0));
+    u->machine = reg_numbered(&r->machines, (uint64_t)reg_stored_int(map, "machine", 0));
+    if (key.len != 4 || load_be32(key.at) == 0 || u->tenant == NULL || !pack_get_uuid(map, "id", &u->id) ||
+        (u->machine == NULL && reg_stored_int(map, "machine", 0) != 0)) {
+        free(u);
+        return E_BAD;
+    }
+    u->no = load_be32(key.at);
+    u->version = (uint32_t)reg_stored_int(map, "version", 1);
+    u->op = (uint8_t)reg_stored_int(map, "op", CMP_GT);
+    u->severity = (uint8_t)reg_stored_int(map, "severity", SEVERITY_WARNING);
+    (void)pack_get_bool(map, "active", &u->active);
+    (void)pack_get_bool(map, "deleted", &u->deleted);
+    (void)pack_get_bool(map, "has_clear", &u->has_clear);
+    (void)pack_get_double(map, "threshold", &u->threshold);
+    (void)pack_get_double(map, "clear", &u->clear_threshold);
+    u->duration_s = (uint32_t)reg_stored_int(map, "duration", 0);
+    u->cooldown_s = (uint32_t)reg_stored_int(map, "cooldown", 0);
+    u->created_us = reg_stored_int(map, "created", 0);
+    u->updated_us = reg_stored_int(map, "updated", 0);
+    reg_stored_text(map, "name", &u->name);
+    reg_stored_text(map, "metric", &u->metric);
+    reg_stored_text(map, "message", &u->message);
+    add_rule(r, u);
+    return E_OK;
+}
+
+int
+reg_rules_load(registry *r)
+{
+    return reg_scan(r, REG_RULES, load_rule);
+}
+
+void
+reg_rules_free(registry *r)
+{
+    for (uint32_t i = 0; i < r->rules.count; i++)
+        free_rule(r->rules.at[i]);
+    reg_list_fini(&r->rules);
+}
+
+int
+reg_show_rule(registry *r, const reg_rule *u)
+{
+    bool       live = u->active && !u->deleted && (u->machine == NULL || !u->machine->deleted);
+    board_rule b = { .id = u->id,
+                     .no = u->no,
+                     .tenant = u->tenant->no,
+                     .machine = u->machine == NULL ? 0 : u->machine->no,
+                     .flags = live ? BOARD_LIVE : 0,
+                     .op = u->op,
+                     .severity = u->severity,
+                     .threshold = u->threshold,
+                     .clear_threshold = u->clear_threshold,
+                     .duration_s = u->duration_s,
+                     .cooldown_s = u->cooldown_s,
+                     .version = u->version };
+
+    return board_put_rule(r->board, &b, u->metric, u->name, u->message);
+}
+
+/* ---- answers ---- */
+static void
+pack_rule(reg_call *c, pack *p, const void *record)
+{
+    const reg_rule *u = record;
+
+    (void)c;
+    pack_map(p, 18);
+    pack_name_uuid(p, "id", &u->id);
+    pack_name_str(p, "name", u->name);
+    if (u->machine == NULL)
+        pack_name_nil(p, "machine_id");
+    else
+        pack_name_uuid(p, "machine_id", &u->machine->id);
+    pack_name_nil(p, "group_id");
+    pack_name_str(p, "type", VIEW_LIT("threshold"));
+    pack_name_str(p, "metric_name", u->metric);
+    pack_name_str(p, "operator", view_str(compare_words[u->op]));
+    pack_name_double(p, "threshold", u->threshold);
+    pack_name_str(p, "severity", view_str(severity_words[u->severity]));
+    pack_name_int(p, "duration_seconds", u->duration_s);
+    if (u->has_clear)
+        pack_name_double(p, "clear_threshold", u->clear_threshold);
+    else
+        pack_name_nil(p, "clear_threshold");
+    pack_name_int(p, "cooldown_seconds", u->cooldown_s);
+    if (u->message.at == NULL)
+        pack_name_nil(p, "message");
+    else
+        pack_name_str(p, "message", u->message);
+    pack_name_bool(p, "is_active", u->active);
+    pack_name_uuid(p, "tenant_id", &u->tenant->id);
+    pack_name_int(p, "version", u->version);
+    pack_name_time(p, "created_at", u->created_us);
+    pack_name_time(p, "updated_at", u->updated_us);
+}
+
+static reg_rule *
+rule_of(const reg_call *c)
+{
+    uuid      id;
+    reg_rule *u = reg_id(c, "id", &id) ? reg_find(c->r, NOUN_RULE, &id) : NULL;
+
+    return u != NULL && u->tenant == c->tenant ? u : NULL;
+}
+
+/* ---- what a request says, over what the record has ---- */
+static uint16_t
+take_words(reg_call *c, reg_rule *w)
+{
+    view text;
+
+    if (reg_given(c, "operator", &text)) {
+        int op = word_index(compare_words, text);
+        if (op < 0)
+            return reg_fail(c, 422, "operator must be one of gt, gte, lt, lte, eq, ne.");
+        w->op = (uint8_t)op;
+    }
+    if (reg_given(c, "severity", &text)) {
+        int severity = word_index(severity_words, text);
+        if (severity < 0)
+            return reg_fail(c, 422, "severity must be one of info, warning, critical.");
+        w->severity = (uint8_t)severity;
+    }
+    if (reg_given(c, "type", &text) && text.at != NULL && !view_eq(text, VIEW_LIT("threshold")))
+        return reg_fail(c, 422, "type must be threshold.");
+    return 0;
+}
+
+static uint16_t
+take_texts(reg_call *c, reg_rule *w)
+{
+    view text;
+
+    if (reg_given(c, "name", &text))
+        w->name = reg_trim(text);
+    if (reg_given(c, "metric_name", &text))
+        w->metric = text;
+    if (reg_given(c, "message", &text))
+        w->message = text;
+    if (reg_characters(w->name) < 1 || reg_characters(w->name) > 255)
+        return reg_fail(c, 422, "name must have 1 to 255 characters.");
+    if (reg_characters(w->metric) < 1 || reg_characters(w->metric) > 255)
+        return reg_fail(c, 422, "metric_name must have 1 to 255 characters.");
+    if (reg_characters(w->message) > 500)
+        return reg_fail(c, 422, "message must have at most 500 characters.");
+    return 0;
+}
+
+static uint16_t
+take_numbers(reg_call *c, reg_rule *w)
+{
+    int64_t duration_s = reg_int(c, "duration_seconds", w->duration_s);
+    int64_t cooldown_s = reg_int(c, "cooldown_seconds", w->cooldown_s);
+
+    if (pack_has(c->params, "threshold") && !pack_get_double(c->params, "threshold", &w->threshold))
+        return reg_fail(c, 422, "threshold must be a number.");
+    if (pack_has(c->params, "clear_threshold"))
+        w->has_clear = pack_get_double(c->params, "clear_threshold", &w->clear_threshold);
+    if (!w->has_clear)
+        w->clear_threshold = w->threshold;
+    if (!isfinite(w->threshold) || !isfinite(w->clear_threshold))
+        return reg_fail(c, 422, "threshold must be finite.");
+    if (duration_s < 0 || duration_s > 604800)
+        return reg_fail(c, 422, "duration_seconds must be between 0 and 604800.");
+    if (cooldown_s < 0 || cooldown_s > 604800)
+        return reg_fail(c, 422, "cooldown_seconds must be between 0 and 604800.");
+    w->duration_s = (uint32_t)duration_s;
+    w->cooldown_s = (uint32_t)cooldown_s;
+    return 0;
+}
+
+static uint16_t
+take_machine(reg_call *c, reg_rule *w)
+{
+    view text;
+
+    if (reg_text(c, "group_id").len > 0)
+        return reg_fail(c, 404, "Machine group not found.");
+    if (!reg_given(c, "machine_id", &text))
+        return 0;
+    w->machine = text.at == NULL ? NULL : reg_machine_of(c, "machine_id");
+    return text.at != NULL && w->machine == NULL ? reg_fail(c, 404, "Machine not found.") : 0;
+}
+
+/* A hysteresis on the wrong side would never clear, or clear at once. */
+static uint16_t
+check_hysteresis(reg_call *c, const reg_rule *w)
+{
+    bool above = w->op == CMP_GT || w->op == CMP_GTE;
+    bool below = w->op == CMP_LT || w->op == CMP_LTE;
+
+    if ((above && w->clear_threshold > w->threshold) || (below && w->clear_threshold < w->threshold))
+        return reg_fail(c, 422, "clear_threshold must lie on the quiet side of threshold.");
+    return 0;
+}
+
+static uint16_t
+take_members(reg_call *c, reg_rule *w)
+{
+    uint16_t bad;
+
+    if ((bad = take_words(c, w)) != 0 || (bad = take_texts(c, w)) != 0 || (bad = take_numbers(c, w)) != 0 ||
+        (bad = take_machine(c, w)) != 0 || (bad = check_hysteresis(c, w)) != 0)
+        return bad;
+    (void)pack_get_bool(c->params, "is_active", &w->active);
+    return 0;
+}
+
+/* The wanted state into the record; texts of `w` are borrowed, also from the record itself. */
+static void
+apply(reg_rule *u, const reg_rule *w)
+{
+    reg_rule before = *u;
+
+    *u = *w;
+    u->name = u->metric = u->message = (view){ 0 };
+    reg_text_set(&u->name, w->name);
+    reg_text_set(&u->metric, w->metric);
+    reg_text_set(&u->message, w->message);
+    reg_text_fini(&before.name);
+    reg_text_fini(&before.metric);
+    reg_text_fini(&before.message);
+}
+
+/* ---- operations ---- */
+static uint16_t
+op_rule_list(reg_call *c)
+{
+    return reg_answer_list(c, &c->tenant->rules, pack_rule);
+}
+
+static uint16_t
+op_rule_create(reg_call *c)
+{
+    static const char *const required[] = { "metric_name", "operator", "threshold", "severity" };
+    reg_rule  w = { .active = true, .version = 1, .tenant = c->tenant };
+    char      name[64];
+    uint16_t  bad;
+
+    for (size_t i = 0; i < COUNT_OF(required); i++)
+        if (!pack_has(c->params, required[i])) {
+            snprintf(name, sizeof name, "%s is required.", required[i]);
+            return reg_fail(c, 422, name);
+        }
+    w.name = reg_text(c, "metric_name");
+    if ((bad = take_members(c, &w)) != 0)
+        return bad;
+    if (!reg_has_room(c->r, BOARD_RULES, NEXT_RULE))
+        return reg_fail(c, 507, "This server has no room for more alert rules.");
+    reg_rule *u = calloc(1, sizeof *u);
+    ASSERT(u != NULL);
+    crypto_uuid4(&w.id);
+    w.no = (uint32_t)reg_next(c->r, NEXT_RULE);
+    w.created_us = w.updated_us = c->r->now_us;
+    apply(u, &w);
+    add_rule(c->r, u);
+    store_rule(c->r, u);
+    reg_audit(c, "alert_rule", &u->id, u->name);
+    pack_rule(c, c->out, u);
+    return 201;
+}
+
+static uint16_t
+op_rule_get(reg_call *c)
+{
+    const reg_rule *u = rule_of(c);
+
+    if (u == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    pack_rule(c, c->out, u);
+    return 200;
+}
+
+static uint16_t
+op_rule_update(reg_call *c)
+{
+    reg_rule *u = rule_of(c);
+    uint16_t  bad;
+
+    if (u == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    reg_rule w = *u;
+    if ((bad = take_members(c, &w)) != 0)
+        return bad;
+    /* Alerts of what it was watching before are of no rule any longer. */
+    if ((u->active && !w.active) || !view_eq(u->metric, w.metric) || (w.machine != NULL && w.machine != u->machine))
+        reg_alerts_close_all(c->r, u, NULL);
+    w.version++;
+    w.updated_us = c->r->now_us;
+    apply(u, &w);
+    store_rule(c->r, u);
+    reg_audit(c, "alert_rule", &u->id, u->name);
+    pack_rule(c, c->out, u);
+    return 200;
+}
+
+static uint16_t
+op_rule_delete(reg_call *c)
+{
+    reg_rule *u = rule_of(c);
+
+    if (u == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    reg_alerts_close_all(c->r, u, NULL);
+    reg_leave(c->r, NOUN_RULE, &u->id, u);
+    reg_list_remove(&c->tenant->rules, u);
+    u->deleted = true;
+    u->version++;
+    u->updated_us = c->r->now_us;
+    store_rule(c->r, u);
+    reg_audit(c, "alert_rule", &u->id, u->name);
+    pack_nil(c->out);
+    return 204;
+}
+
+const reg_op_fn reg_rule_ops[] = {
+    { REG_RULE_LIST, op_rule_list },     { REG_RULE_CREATE, op_rule_create }, { REG_RULE_GET, op_rule_get },
+    { REG_RULE_UPDATE, op_rule_update }, { REG_RULE_DELETE, op_rule_delete }, { 0 },
+};
