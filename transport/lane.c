@@ -208,18 +208,19 @@ lane_make_private(lane **out, uint64_t capacity, addr from, addr to, uint64_t at
         lane_close(&l);
         return err(rc, "private lane");
     }
-    lane_restart(l, at, &l->c.generation);
+    lane_restart(l, at, at, &l->c.generation);
     *out = l;
     return E_OK;
 }
 
 void
-lane_restart(lane *l, uint64_t at, const uuid *generation)
+lane_restart(lane *l, uint64_t at, uint64_t seen, const uuid *generation)
 {
     ASSERT(l->produces && l->consumes && l->head == l->tail && (at & (LANE_STEP - 1)) == 0);
     l->c.generation = *generation;
     l->staged = l->tail = l->head_seen = at;
-    l->read = l->tail_seen = l->head = l->seen_before = at;
+    l->read = l->tail_seen = l->head = at;
+    l->seen_before = max_u64(at, seen);
     atomic_store(&l->in->seen, at);
     atomic_store(&l->in->head, at);
     atomic_store(&l->out->tail, at);

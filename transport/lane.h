@@ -47,7 +47,7 @@ void lane_close(lane **l);
 
 /* The wire of a zmq edge: a private lane with everything acknowledged goes on elsewhere; the producer of an
  * open lane becomes the writer of its head too, and moves it as the far side says (false: it cannot be so). */
-void lane_restart(lane *l, uint64_t at, const uuid *generation);
+void lane_restart(lane *l, uint64_t at, uint64_t seen, const uuid *generation);
 NODISCARD int lane_take_consumer(lane *l);
 bool lane_confirm(lane *l, uint64_t pos);
 

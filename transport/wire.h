@@ -14,7 +14,7 @@
  * "Asleep": every actor has a slot file with a word `parked`, even = awake, odd = asleep, one writer.
  * Store of tail, then load of parked; store of parked, then load of every tail: all sequentially
  * consistent, each weaker pair loses a wake-up (tests/model/park).  A producer rings once for each value
- * of parked.
+ * of parked.  Endpoints' names end in the epoch of their owner's life, which is in its slot file too.
  */
 #ifndef HALTLESS_TRANSPORT_WIRE_H
 #define HALTLESS_TRANSPORT_WIRE_H
@@ -43,7 +43,8 @@ NODISCARD int wire_open(wire **w, void *zmq_ctx, const char *run_dir, addr self)
 void wire_close(wire **w);
 
 /* Edges.  The lane stays the caller's.  same_process decides inproc or ipc.  Returns an edge number >= 0.
- * wire_add_in for CARRIER_ZMQ makes the private lane itself and hands it out. */
+ * wire_add_in for CARRIER_ZMQ makes the private lane itself and hands it out; the caller closes it, after
+ * wire_close.  An out lane of a zmq edge is opened as LANE_PRODUCER too; the wire moves its head. */
 NODISCARD int wire_add_out(wire *w, lane *l, carrier c, bool same_process);
 NODISCARD int wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t capacity);
 
@@ -55,7 +56,7 @@ void wire_acked(wire *w, int in_edge, bool producer_starved);
 bool wire_pump(wire *w);
 
 /* Park protocol: wire_sleep says "asleep", then the caller looks at every tail again; if there is
- * something, wire_awake at once. */
+ * something, wire_awake at once.  wire_wait does not wake: call wire_awake, then wire_pump. */
 void wire_sleep(wire *w);
 void wire_awake(wire *w);
 /* Sleeps until a note, a frame, one of `fds` readable, wire_poke() or the time is over.  ready[i]: fds[i]. */

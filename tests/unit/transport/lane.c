@@ -99,7 +99,7 @@ every_head_tail_and_length_of_a_small_ring_is_right(void **state)
             for (uint32_t need = 1; need <= CELLS + 2; need++) {
                 bool fits = used + need <= CELLS;
 
-                lane_restart(l, (uint64_t)head * 64, &generation);
+                lane_restart(l, (uint64_t)head * 64, 0, &generation);
                 if (used > 0)
                     CHECK_EQ(put(l, used, head + 1), E_OK);
                 CHECK_EQ(put(l, need, head + used), fits ? E_OK : E_FULL);
