@@ -168,6 +168,10 @@ uint32_t board_find_machine_id(const board *b, const uuid *id, board_machine *ou
 uint32_t board_find_rule(const board *b, const uuid *id, board_rule *out);
 uint32_t board_find_series(const board *b, uint16_t part, uint32_t machine, view metric, board_series *out);
 
+/* The same for the hot path, once a reading, without copying records.  Live machines only. */
+uint32_t board_machine_no_part(const board *b, uint32_t tenant, view identifier, uint16_t *part);
+uint32_t board_series_no(const board *b, uint16_t part, uint32_t machine, view metric, view unit, bool *same_unit);
+
 /* Writers: 0 or a negative code. Numbers are the registry's (or the partition's) own, persistent ones. */
 NODISCARD int board_put_tenant(board *b, const board_tenant *r);
 NODISCARD int board_put_user(board *b, const board_user *r);
