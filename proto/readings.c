@@ -61,6 +61,19 @@ readings_offset(const readings_decoder *d)
     return (size_t)(d->at - d->start);
 }
 
+#define ROW_NONE { .head = { [8] = 1 }, .mask = UINT32_MAX } /* head and tail disagree on byte 8: never */
+
+const fields_row fields_rows[FIELDS_ROWS] = {
+    [FIELDS_HASH('m', 'a')] = { "machine_identifi", "identifier", 0x03ffffff, 18, MEMBER_MACHINE },
+    [FIELDS_HASH('t', 'i')] = { "timestamp", "", 0x1ff, 9, MEMBER_TIME },
+    [FIELDS_HASH('m', 'e')] = { "metric_name", "", 0x7ff, 11, MEMBER_METRIC },
+    [FIELDS_HASH('v', 'a')] = { "value", "", 0x1f, 5, MEMBER_VALUE },
+    [FIELDS_HASH('u', 'n')] = { "unit", "", 0xf, 4, MEMBER_UNIT },
+    [FIELDS_HASH('r', 'a')] = { "raw_tag", "", 0x7f, 7, MEMBER_TAG },
+    [2] = ROW_NONE,
+    [6] = ROW_NONE,
+};
+
 uint32_t
 fields_member(view name)
 {

@@ -6,6 +6,8 @@
 
 #include "proto/readings.h"
 
+#include <emmintrin.h>
+
 /* X(MEMBER, "name"), in the order of READING_ERRORS. */
 #define READING_MEMBERS(X)                                                                         \
     X(MEMBER_MACHINE, "machine_identifier")                                                        \
@@ -43,6 +45,40 @@ fields_init(fields *f)
 {
     memset(f->kind, FOUND_NONE, sizeof f->kind);
     f->duplicate = MEMBER_UNKNOWN;
+}
+
+/* Names by a hash of their first two letters.  A name is compared in two steps of 16 bytes:
+ *
+ *   machine_identifier
+ *   |--- head 16 --|
+ *           |--- tail 16 --|       mask: which of the 32 bytes count
+ */
+typedef struct fields_row {
+    uint8_t  head[16];
+    uint8_t  tail[16];
+    uint32_t mask;
+    uint8_t  len;
+    uint8_t  member;
+} fields_row;
+
+enum { FIELDS_ROWS = 8, FIELDS_LOOKAHEAD = 24 };
+#define FIELDS_HASH(a, b) (((uint32_t)(a) + 7u * (uint32_t)(b)) % FIELDS_ROWS)
+
+extern const fields_row fields_rows[FIELDS_ROWS];
+
+/* The member whose name the bytes at p begin with, NULL when none.  Looks at FIELDS_LOOKAHEAD bytes. */
+static inline const fields_row *
+fields_row_at(const uint8_t *p)
+{
+    const fields_row *row = &fields_rows[FIELDS_HASH(p[0], p[1])];
+    __m128i           head = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i           tail = _mm_loadu_si128((const __m128i *)(const void *)(p + 8));
+
+    head = _mm_cmpeq_epi8(head, _mm_loadu_si128((const __m128i *)(const void *)row->head));
+    tail = _mm_cmpeq_epi8(tail, _mm_loadu_si128((const __m128i *)(const void *)row->tail));
+    uint32_t equal = (uint32_t)_mm_movemask_epi8(head) | (uint32_t)_mm_movemask_epi8(tail) << 16;
+
+    return LIKELY((equal & row->mask) == row->mask) ? row : NULL;
 }
 
 uint32_t fields_member(view name); /* MEMBER_UNKNOWN when it is none of ours */

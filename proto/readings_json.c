@@ -3,7 +3,7 @@
  * Strict RFC 8259 and UTF-8.  What makes it fast:
  *   - strings go 16 bytes a step; one compare finds quotes, backslashes, control characters and the start of
  *     anything that is not ASCII.  Only the last of these, and escapes, take the slow way.
- *   - a member's name is known by one multiplication and two 16-byte compares, in any order of members.
+ *   - a member's name is known by a hash of two letters and two 16-byte compares, in any order of members.
  *   - the judgement (readings.c) comes after the object, in a fixed order that the CPU can foresee.
  *
  * Bounds: `end` is where the body ends.  A step may look at 16 bytes from any p <= end, which the caller provides,
@@ -17,7 +17,7 @@
 #include <emmintrin.h>
 #include <math.h>
 
-enum { NESTING_MAX = 64, NAME_LOOKAHEAD = 32 };
+enum { NESTING_MAX = 64 };
 
 enum { BEFORE, FIRST, MORE, LINES, ENDED, BROKEN, MISFIT };
 
@@ -354,34 +354,6 @@ skip_value(place p, place end)
     return p;
 }
 
-/* The names by a hash of their first two letters.  Both halves with the closing quote:
- *
- *   machine_identifier"
- *   |--- head 16 --|
- *           |--- tail 16 --|       mask: which of the 32 bytes count
- */
-typedef struct name_row {
-    uint8_t  head[16];
-    uint8_t  tail[16];
-    uint32_t mask;
-    uint8_t  len; /* with the quote */
-    uint8_t  member;
-} name_row;
-
-#define NAME_HASH(a, b) (((uint32_t)(a) + 7u * (uint32_t)(b)) & 7)
-#define NAME_NONE { .head = { [8] = 1 }, .mask = UINT32_MAX } /* head and tail disagree on byte 8: never */
-
-static const name_row name_rows[8] = {
-    [NAME_HASH('m', 'a')] = { "machine_identifi", "identifier\"", 0x07ffffff, 19, MEMBER_MACHINE },
-    [NAME_HASH('t', 'i')] = { "timestamp\"", "", 0x3ff, 10, MEMBER_TIME },
-    [NAME_HASH('m', 'e')] = { "metric_name\"", "", 0xfff, 12, MEMBER_METRIC },
-    [NAME_HASH('v', 'a')] = { "value\"", "", 0x3f, 6, MEMBER_VALUE },
-    [NAME_HASH('u', 'n')] = { "unit\"", "", 0x1f, 5, MEMBER_UNIT },
-    [NAME_HASH('r', 'a')] = { "raw_tag\"", "", 0xff, 8, MEMBER_TAG },
-    [2] = NAME_NONE,
-    [6] = NAME_NONE,
-};
-
 /* Behind a name's opening quote, and comes behind the closing one. */
 static inline place
 member_name(place p, place end, uint8_t *slot, uint32_t *member)
@@ -389,18 +361,12 @@ member_name(place p, place end, uint8_t *slot, uint32_t *member)
     view   name;
     size_t chars;
 
-    if (LIKELY(end - p >= NAME_LOOKAHEAD)) {
-        const name_row *row = &name_rows[NAME_HASH(p[0], p[1])];
-        __m128i         head = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i         tail = _mm_loadu_si128((const __m128i *)(const void *)(p + 8));
+    if (LIKELY(end - p >= FIELDS_LOOKAHEAD)) {
+        const fields_row *row = fields_row_at(p);
 
-        head = _mm_cmpeq_epi8(head, _mm_loadu_si128((const __m128i *)(const void *)row->head));
-        tail = _mm_cmpeq_epi8(tail, _mm_loadu_si128((const __m128i *)(const void *)row->tail));
-        uint32_t equal = (uint32_t)_mm_movemask_epi8(head) | (uint32_t)_mm_movemask_epi8(tail) << 16;
-
-        if (LIKELY((equal & row->mask) == row->mask)) {
+        if (LIKELY(row != NULL && p[row->len] == '"')) {
             *member = row->member;
-            return p + row->len;
+            return p + row->len + 1;
         }
     }
     p = string(p, end, slot, &name, &chars);

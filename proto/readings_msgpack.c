@@ -255,9 +255,15 @@ found(place p, place end, uint32_t member, const token *t, fields *f)
 }
 
 static inline uint32_t
-member_of(const token *name)
+member_of(const token *name, place end)
 {
-    return name->type == T_STR ? fields_member(view_of(name->at, name->n)) : MEMBER_UNKNOWN;
+    if (name->type != T_STR)
+        return MEMBER_UNKNOWN;
+    if (UNLIKELY(end - name->at < FIELDS_LOOKAHEAD))
+        return fields_member(view_of(name->at, name->n));
+    const fields_row *row = fields_row_at(name->at);
+
+    return row != NULL && row->len == name->n ? row->member : MEMBER_UNKNOWN;
 }
 
 /* The members of a reading. */
@@ -271,7 +277,7 @@ object(place p, place end, uint64_t members, fields *f)
         p = take(p, end, &t);
         if (p == NULL)
             return NULL;
-        member = member_of(&t);
+        member = member_of(&t, end);
         p = skip_rest(p, end, &t);
         if (p == NULL || (p = take(p, end, &t)) == NULL)
             return NULL;
