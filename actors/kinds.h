@@ -11,4 +11,7 @@ extern const ak_kind alert_kind;
 extern const ak_kind registry_kind;
 extern const ak_kind worker_kind;
 
+/* NULL: there is none. */
+const ak_kind *kind_of(uint16_t number);
+
 #endif

@@ -50,6 +50,10 @@ NODISCARD int plan_make(plan *p, const options *o, uint16_t partitions);
 
 /* Runs until SIGTERM/SIGINT.  Returns the exit status. */
 int node_serve(options *o, const char *config_file, int argc, char **argv);
+/* The order in which kinds start: servants before those who ask them.  They stop the other way round. */
+enum { NODE_KINDS = 6 };
+extern const uint16_t node_start_order[NODE_KINDS];
+
 /* One group; argv after "actor". */
 int node_actor(int argc, char **argv);
 

@@ -1,0 +1,335 @@
+/* node.c - a process that hosts the actors of one group, each as a thread.
+ *
+ *   main thread   signals and the supervisor's control line: stop, reload
+ *   threads       one an actor: init(), the loop, stop()
+ *
+ * Actors start kind by kind, servants before those who ask them, the parts of a kind together; they stop
+ * the other way round, so that each drains what its askers left.  Threads share the ZeroMQ context and
+ * the libraries, nothing else.  An actor that dies takes the process with it, as a crash would: the
+ * process is the failure domain, and nothing of a half-done batch is flushed, published or acknowledged.
+ */
+#include "actors/node.h"
+
+#include "actors/ak_internal.h"
+#include "actors/kinds.h"
+#include "actors/options.h"
+#include "proto/crypto.h"
+#include "proto/err.h"
+#include "proto/log.h"
+#include "transport/control.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+enum { OPTION_SETS = 8, EXIT_ACTOR_DIED = 3 };
+
+const uint16_t node_start_order[] = { KIND_WORKER, KIND_REGISTRY, KIND_ALERT,
+                                      KIND_INGEST, KIND_QUERY,    KIND_FRONT };
+_Static_assert(COUNT_OF(node_start_order) == NODE_KINDS, "every kind once");
+
+typedef struct hosted {
+    ak             *k;
+    const ak_kind  *kind;
+    struct node    *node;
+    addr            who;
+    int32_t         core;
+    bool            running;
+    pthread_t       thread;
+    pthread_mutex_t lock;
+    pthread_cond_t  opened;
+    bool            open;
+} hosted;
+
+typedef struct node {
+    rundir   run;
+    ak_host  host;
+    options  set[OPTION_SETS]; /* of the last reloads: a borrowed string lives that long */
+    uint32_t sets;
+    control *control;
+    int      signals;
+    int32_t  group;
+    uint32_t actors;
+    hosted   actor[SLOTS_MAX];
+} node;
+
+/* ---- an actor's thread ---- */
+
+static void
+pin(int32_t core)
+{
+    cpu_set_t set;
+
+    if (core < 0)
+        return;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)core, &set);
+    if (pthread_setaffinity_np(pthread_self(), sizeof set, &set) != 0)
+        log_warn("actor.not_pinned", "core=%d", core);
+}
+
+/* Its last words are in its seat, for the supervisor's log. */
+static _Noreturn void
+die(const hosted *h, const char *when, int rc)
+{
+    log_error("actor.failed", "when=%s error=%s reason=%s", when, log_quote(view_str(err_name(rc))),
+              log_quote(view_str(err_text())));
+    (void)h;
+    _exit(EXIT_ACTOR_DIED);
+}
+
+static void *
+actor_main(void *arg)
+{
+    hosted *h = arg;
+    int     rc;
+
+    pin(h->core);
+    rc = ak_open(&h->k, h->kind, addr_part(h->who), &h->node->host);
+    if (rc < 0)
+        die(h, "start", rc);
+    (void)pthread_mutex_lock(&h->lock);
+    h->open = true;
+    (void)pthread_cond_signal(&h->opened);
+    (void)pthread_mutex_unlock(&h->lock);
+    rc = ak_run(h->k);
+    if (rc < 0)
+        die(h, "run", rc);
+    return NULL;
+}
+
+static int
+start_one(hosted *h)
+{
+    char name[16];
+    int  failed = pthread_create(&h->thread, NULL, actor_main, h);
+
+    if (failed != 0)
+        return err_errno(failed, "thread of %s.%u", h->kind->name, addr_part(h->who));
+    (void)snprintf(name, sizeof name, "%.9s.%u", h->kind->name, addr_part(h->who));
+    (void)pthread_setname_np(h->thread, name);
+    h->running = true;
+    return E_OK;
+}
+
+static void
+wait_open(hosted *h)
+{
+    (void)pthread_mutex_lock(&h->lock);
+    while (!h->open)
+        (void)pthread_cond_wait(&h->opened, &h->lock);
+    (void)pthread_mutex_unlock(&h->lock);
+}
+
+static int
+start_kind(node *n, uint16_t kind)
+{
+    int rc = E_OK;
+
+    for (uint32_t i = 0; i < n->actors && rc >= 0; i++)
+        if (addr_kind(n->actor[i].who) == kind)
+            rc = start_one(&n->actor[i]);
+    for (uint32_t i = 0; i < n->actors && rc >= 0; i++)
+        if (addr_kind(n->actor[i].who) == kind)
+            wait_open(&n->actor[i]);
+    return rc;
+}
+
+static int
+start_all(node *n)
+{
+    int rc = E_OK;
+
+    for (uint32_t i = 0; i < NODE_KINDS && rc >= 0; i++)
+        rc = start_kind(n, node_start_order[i]);
+    return rc < 0 ? rc : control_say(n->control, CONTROL_READY, NULL);
+}
+
+static void
+stop_all(node *n)
+{
+    for (uint32_t i = NODE_KINDS; i-- > 0;) {
+        for (uint32_t j = 0; j < n->actors; j++)
+            if (addr_kind(n->actor[j].who) == node_start_order[i])
+                ak_stop(n->actor[j].k);
+        for (uint32_t j = 0; j < n->actors; j++) {
+            if (addr_kind(n->actor[j].who) != node_start_order[i])
+                continue;
+            (void)pthread_join(n->actor[j].thread, NULL);
+            ak_close(&n->actor[j].k);
+        }
+    }
+}
+
+/* ---- settings ---- */
+
+static int
+load_options(node *n)
+{
+    options *o = &n->set[n->sets % OPTION_SETS];
+    char     path[RUNDIR_PATH_MAX + RUNDIR_NAME_MAX];
+    int      rc;
+
+    (void)snprintf(path, sizeof path, "%s/options", n->run.path);
+    if (n->sets >= OPTION_SETS)
+        options_free(o);
+    memset(o, 0, sizeof *o);
+    if ((rc = options_read(o, path)) < 0)
+        return rc;
+    n->sets++;
+    atomic_store(&n->host.options, o);
+    log_setup(o->log_level, o->log_format);
+    return E_OK;
+}
+
+static void
+reload(node *n)
+{
+    if (load_options(n) < 0) {
+        log_error("options.not_reloaded", "reason=%s", log_quote(view_str(err_text())));
+        err_clear();
+    }
+}
+
+/* ---- the main thread ---- */
+
+/* True: stop. */
+static bool
+hear_signal(node *n)
+{
+    struct signalfd_siginfo s;
+
+    if (read(n->signals, &s, sizeof s) != (ssize_t)sizeof s)
+        return false;
+    if (s.ssi_signo == SIGHUP)
+        reload(n);
+    return s.ssi_signo == SIGTERM;
+}
+
+static bool
+hear_control(node *n)
+{
+    control_word w;
+    bool         stop = false;
+
+    while (control_next(n->control, &w)) {
+        if (w.verb == CONTROL_RELOAD)
+            reload(n);
+        stop = stop || w.verb == CONTROL_STOP;
+    }
+    return stop;
+}
+
+static void
+wait_for_stop(node *n)
+{
+    struct pollfd p[2] = { { .fd = n->signals, .events = POLLIN },
+                           { .fd = control_fd(n->control), .events = POLLIN } };
+    bool          stop = hear_control(n); /* edge-triggered: what came before the first look */
+
+    while (!stop) {
+        if (poll(p, 2, -1) <= 0)
+            continue;
+        if (p[0].revents != 0)
+            stop = hear_signal(n);
+        if (p[1].revents != 0)
+            stop = hear_control(n) || stop;
+    }
+}
+
+/* Ctrl-C reaches the whole foreground group: only the supervisor answers it, and tells us in order. */
+static int
+take_signals(node *n)
+{
+    sigset_t set;
+
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    n->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return n->signals < 0 ? err(E_IO, "signalfd") : E_OK;
+}
+
+static int
+take_slots(node *n)
+{
+    const plan *p = &n->run.plan;
+
+    for (uint32_t i = 0; i < p->slots; i++) {
+        hosted *h = &n->actor[n->actors];
+
+        if (p->slot[i].group != n->group)
+            continue;
+        *h = (hosted){ .kind = kind_of(addr_kind(p->slot[i].who)),
+                       .node = n,
+                       .who = p->slot[i].who,
+                       .core = p->slot[i].core };
+        if (h->kind == NULL)
+            return err(E_BAD, "no kind %u", addr_kind(p->slot[i].who));
+        (void)pthread_mutex_init(&h->lock, NULL);
+        (void)pthread_cond_init(&h->opened, NULL);
+        n->actors++;
+    }
+    return n->actors == 0 ? err(E_BAD, "no actors in group %d", n->group) : E_OK;
+}
+
+static int
+open_node(node *n, const char *path)
+{
+    int rc;
+
+    if ((rc = rundir_read(&n->run, path)) < 0 || (rc = rundir_alive(path, false, 0)) < 0 ||
+        (rc = load_options(n)) < 0 || (rc = take_signals(n)) < 0 || (rc = crypto_start()) < 0 ||
+        (rc = take_slots(n)) < 0 || (rc = control_connect(&n->control, path, (uint32_t)n->group)) < 0)
+        return rc;
+    n->host.run = &n->run;
+    n->host.zmq = wire_context();
+    return n->host.zmq == NULL ? err(E_NOMEM, "ZeroMQ context") : E_OK;
+}
+
+static void
+close_node(node *n)
+{
+    wire_context_close(n->host.zmq);
+    control_close(&n->control);
+    for (uint32_t i = 0; i < n->sets && i < OPTION_SETS; i++)
+        options_free(&n->set[i]);
+    for (uint32_t i = 0; i < n->actors; i++) {
+        (void)pthread_mutex_destroy(&n->actor[i].lock);
+        (void)pthread_cond_destroy(&n->actor[i].opened);
+    }
+    free(n);
+}
+
+/* The descriptor of rundir_alive() stays open on purpose: the lock ends with the process. */
+int
+node_actor(int argc, char **argv)
+{
+    node *n;
+    int   rc;
+
+    if (argc != 2) {
+        (void)fprintf(stderr, "haltless actor RUN GROUP: started by haltless serve only\n");
+        return 2;
+    }
+    n = calloc(1, sizeof *n);
+    if (n == NULL)
+        return 1;
+    n->group = (int32_t)strtol(argv[1], NULL, 10);
+    if ((rc = open_node(n, argv[0])) < 0 || (rc = start_all(n)) < 0) {
+        log_error("group.failed", "group=%d reason=%s", n->group, log_quote(view_str(err_text())));
+        _exit(1);
+    }
+    wait_for_stop(n);
+    stop_all(n);
+    close_node(n);
+    return 0;
+}

@@ -1,0 +1,243 @@
+/* sup_child.c - the process of a group: started, dead, started again.
+ *
+ * Death is what the pidfd says: exact, immediate, and the pid cannot be somebody else's.  The first
+ * restart is at once; then 10 ms, doubling up to 5 s, with jitter; a group that keeps dying is tried
+ * every 5 s for ever.  A process that lives for 10 s has a clean slate.
+ *
+ * A supervisor that is killed takes its children with it (PR_SET_PDEATHSIG).
+ */
+#include "actors/sup_internal.h"
+
+#include "proto/crypto.h"
+#include "proto/err.h"
+#include "proto/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const uint64_t CLEAN_SLATE_NS = 10000000000ull;
+static const uint64_t AGAIN_FIRST_NS = 10000000;
+static const uint64_t AGAIN_MOST_NS = 5000000000ull;
+
+/* ---- groups ---- */
+
+static uint32_t
+rank_of(uint16_t kind)
+{
+    for (uint32_t i = 0; i < NODE_KINDS; i++)
+        if (node_start_order[i] == kind)
+            return i;
+    return 0;
+}
+
+static child *
+child_of(sup *s, int32_t group)
+{
+    for (uint32_t i = 0; i < s->children; i++)
+        if (s->child[i].group == group)
+            return &s->child[i];
+    s->child[s->children] = (child){ .group = group, .pidfd = -1 };
+    return &s->child[s->children++];
+}
+
+void
+sup__children_make(sup *s)
+{
+    for (uint32_t i = 0; i < s->run.plan.slots; i++) {
+        const slot_plan *p = &s->run.plan.slot[i];
+        child           *c = child_of(s, p->group);
+        size_t           len = strlen(c->names);
+
+        c->rank = (uint32_t)max_u64(c->rank, rank_of(addr_kind(p->who)));
+        c->fronts = c->fronts || addr_kind(p->who) == KIND_FRONT;
+        (void)snprintf(c->names + len, sizeof c->names - len, "%s%s.%u", len == 0 ? "" : ",",
+                       kind_name(addr_kind(p->who)), addr_part(p->who));
+    }
+}
+
+typedef void seat_fn(sup *s, child *c, seat *at);
+
+static void
+each_seat(sup *s, child *c, seat_fn *fn)
+{
+    for (uint32_t i = 0; i < s->run.plan.slots; i++)
+        if (s->run.plan.slot[i].group == c->group)
+            fn(s, c, s->seat[i]);
+}
+
+/* ---- start ---- */
+
+static void
+seat_new_life(sup *s, child *c, seat *at)
+{
+    uint32_t epoch = atomic_load(&at->epoch);
+
+    (void)s;
+    (void)c;
+    atomic_store(&at->restarts, epoch);
+    atomic_store(&at->state, SEAT_STARTING);
+    atomic_store(&at->epoch, epoch + 1);
+}
+
+static void
+seat_pid(sup *s, child *c, seat *at)
+{
+    (void)s;
+    atomic_store(&at->pid, c->pid);
+}
+
+/* Between fork and exec: nothing but system calls. */
+static _Noreturn void
+become(const sup *s, const child *c, pid_t parent, char *group)
+{
+    char     run[RUNDIR_PATH_MAX];
+    char    *argv[] = { (char[]){ "haltless" }, (char[]){ "actor" }, run, group, NULL };
+    sigset_t none;
+
+    memcpy(run, s->run.path, sizeof run);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+        _exit(127);
+    if (c->fronts)
+        (void)fcntl(s->run.listen_fd, F_SETFD, 0);
+    (void)execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+void
+sup__child_start(sup *s, child *c)
+{
+    char  group[16];
+    pid_t parent = getpid();
+    pid_t pid;
+
+    (void)snprintf(group, sizeof group, "%d", c->group);
+    each_seat(s, c, seat_new_life);
+    c->again_ns = 0;
+    c->ready = false;
+    c->started_ns = sup__clock_ns();
+    pid = fork();
+    if (pid == 0)
+        become(s, c, parent, group);
+    if (pid > 0)
+        c->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (pid < 0 || c->pidfd < 0) {
+        log_error("actor.not_started", "actors=%s reason=%s", c->names,
+                  log_quote(view_str(strerror(errno))));
+        if (pid > 0) {
+            (void)kill(pid, SIGKILL);
+            (void)waitpid(pid, NULL, 0);
+        }
+        c->again_ns = c->started_ns + AGAIN_MOST_NS;
+        return;
+    }
+    (void)fcntl(c->pidfd, F_SETFD, FD_CLOEXEC);
+    c->pid = pid;
+    each_seat(s, c, seat_pid);
+    log_info("actor.start", "actors=%s pid=%d", c->names, (int)pid);
+}
+
+/* ---- death ---- */
+
+static uint64_t
+pause_ns(child *c)
+{
+    uint64_t jitter;
+    uint64_t ns = AGAIN_FIRST_NS;
+
+    if (c->deaths <= 1)
+        return 0;
+    for (uint32_t i = 2; i < c->deaths && ns < AGAIN_MOST_NS; i++)
+        ns *= 2;
+    ns = min_u64(ns, AGAIN_MOST_NS);
+    crypto_random(&jitter, sizeof jitter);
+    return ns / 2 + jitter % (ns / 2);
+}
+
+static void
+log_exit(const child *c, int status)
+{
+    if (WIFSIGNALED(status))
+        log_warn("actor.exit", "actors=%s pid=%d signal=%s core=%s", c->names, (int)c->pid,
+                 sigabbrev_np(WTERMSIG(status)), WCOREDUMP(status) ? "yes" : "no");
+    else
+        log_warn("actor.exit", "actors=%s pid=%d status=%d", c->names, (int)c->pid,
+                 WEXITSTATUS(status));
+}
+
+/* What no restart cures, when it happens before the server was ever ready. */
+static bool
+is_final(int rc)
+{
+    return rc == E_LOCKED || rc == E_NEWER || rc == E_PERM || rc == E_CONFIG;
+}
+
+static void
+seat_last_words(sup *s, child *c, seat *at)
+{
+    int rc = atomic_load(&at->rc);
+
+    (void)c;
+    atomic_store(&at->state, SEAT_DOWN);
+    if (atomic_load(&at->failed) != atomic_load(&at->epoch))
+        return;
+    if (!s->announced && is_final(rc) && s->fatal == 0 && atomic_load(&at->ready) == 0) {
+        at->error[sizeof at->error - 1] = '\0';
+        err_clear();
+        s->fatal = err(rc, "%s", at->error);
+    }
+}
+
+void
+sup__child_ended(sup *s, child *c)
+{
+    uint64_t now = sup__clock_ns();
+    int      status = 0;
+
+    if (waitpid(c->pid, &status, WNOHANG) != c->pid)
+        return;
+    (void)close(c->pidfd);
+    c->pidfd = -1;
+    if (!s->stop || status != 0)
+        log_exit(c, status);
+    for (uint32_t i = 0; i < s->run.plan.slots; i++)
+        if (s->run.plan.slot[i].group == c->group)
+            atomic_store(&s->seat[i]->last_exit, status);
+    each_seat(s, c, seat_last_words);
+    c->pid = 0;
+    c->ready = false;
+    c->deaths = now - c->started_ns > CLEAN_SLATE_NS ? 1 : c->deaths + 1;
+    c->again_ns = now + pause_ns(c);
+    if (c->again_ns - now > AGAIN_MOST_NS / 2)
+        log_error("actor.down", "actors=%s deaths=%u retry_ms=%" PRIu64, c->names, c->deaths,
+                  (c->again_ns - now) / 1000000);
+}
+
+/* ---- ready ---- */
+
+static void
+seat_ready(sup *s, child *c, seat *at)
+{
+    (void)s;
+    c->ready = c->ready && atomic_load(&at->ready) == atomic_load(&at->epoch);
+}
+
+void
+sup__child_look(sup *s, child *c)
+{
+    if (c->ready || c->pid == 0)
+        return;
+    c->ready = true;
+    each_seat(s, c, seat_ready);
+    if (c->ready)
+        log_info("actor.ready", "actors=%s pid=%d ms=%" PRIu64, c->names, (int)c->pid,
+                 (sup__clock_ns() - c->started_ns) / 1000000);
+}

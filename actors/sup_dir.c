@@ -1,0 +1,164 @@
+/* sup_dir.c - the two directories of a server: data (durable) and run (shared memory).
+ *
+ * The data directory's lock comes first; who holds it owns the run directory too, whose name follows from
+ * it.  A run directory left by a killed server is removed as soon as the last of its processes is gone.
+ */
+#include "actors/sup_internal.h"
+
+#include "proto/crypto.h"
+#include "proto/err.h"
+#include "proto/hash.h"
+#include "proto/log.h"
+#include "storage/regstore.h"
+#include "transport/board.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LEFTOVER_WAIT_MS = 10000, PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
+
+int
+sup__data_open(sup *s)
+{
+    secrets secret;
+    char    full[PATH_MAX];
+    int     rc;
+
+    if ((s->lock_fd = data_dir_lock(s->o->server_data)) < 0)
+        return s->lock_fd;
+    if (realpath(s->o->server_data, full) == NULL)
+        return err_errno(errno, "data directory %s", s->o->server_data);
+    (void)snprintf(s->run.data_dir, sizeof s->run.data_dir, "%s", full);
+    rc = secrets_load(&secret, full); /* made here, before several processes would */
+    explicit_bzero(&secret, sizeof secret);
+    return rc < 0 ? err(rc, "secrets of %s", full) : E_OK;
+}
+
+/* Partitions are the directories part.N; what is on disk rules. */
+static uint16_t
+partitions_in(const char *dir)
+{
+    DIR           *d = opendir(dir);
+    struct dirent *e;
+    uint32_t       parts = 0;
+    unsigned       n;
+    int            end;
+
+    while (d != NULL && (e = readdir(d)) != NULL) {
+        end = 0;
+        if (sscanf(e->d_name, "part.%u%n", &n, &end) == 1 && e->d_name[end] == '\0' &&
+            n < BOARD_PARTS_MAX && n + 1 > parts)
+            parts = n + 1;
+    }
+    if (d != NULL)
+        (void)closedir(d);
+    return (uint16_t)parts;
+}
+
+static int
+name_run_dir(sup *s)
+{
+    const char *wish = s->o->server_run_dir;
+    int         len;
+
+    if (wish != NULL && wish[0] != '\0') {
+        len = snprintf(s->run.path, sizeof s->run.path, "%s", wish);
+    } else {
+        uint64_t h = hash64(0, s->run.data_dir, strlen(s->run.data_dir));
+
+        len = snprintf(s->run.path, sizeof s->run.path, "/dev/shm/haltless-%u-%08" PRIx32,
+                       (unsigned)getuid(), (uint32_t)(h ^ h >> 32));
+    }
+    return len >= (int)sizeof s->run.path ? err(E_CONFIG, "server.run_dir: too long") : E_OK;
+}
+
+/* Only what is ours is removed: a directory of this user that holds a run directory's file, or nothing. */
+static int
+clear_leftover(const char *path)
+{
+    char        node[PATH_ROOM];
+    struct stat st;
+    int         fd;
+
+    if (lstat(path, &st) < 0)
+        return errno == ENOENT ? E_OK : err_errno(errno, "run directory %s", path);
+    if (!S_ISDIR(st.st_mode) || st.st_uid != getuid())
+        return err(E_PERM, "run directory %s: belongs to somebody else", path);
+    if (rmdir(path) == 0)
+        return E_OK;
+    (void)snprintf(node, sizeof node, "%s/alive", path);
+    if (stat(node, &st) < 0)
+        return err(E_CONFIG, "run directory %s: holds other things", path);
+    if ((fd = rundir_alive(path, true, LEFTOVER_WAIT_MS)) < 0)
+        return fd;
+    rundir_remove(path);
+    (void)close(fd);
+    return E_OK;
+}
+
+static int
+make_board(const sup *s)
+{
+    char         path[PATH_ROOM];
+    board_limits limits = { .tenants = 4096,
+                            .users = 65536,
+                            .keys = 65536,
+                            .blocked = 262144,
+                            .machines = (uint32_t)s->o->limits_machines,
+                            .rules = 65536,
+                            .series = 1048576,
+                            .parts = s->run.plan.parts[KIND_INGEST] };
+
+    (void)snprintf(path, sizeof path, "%s/board", s->run.path);
+    if (mkdir(path, 0700) < 0)
+        return err_errno(errno, "make %s", path);
+    return board_create(path, &limits);
+}
+
+static int
+open_seats(sup *s)
+{
+    int rc = E_OK;
+
+    for (uint32_t i = 0; i < s->run.plan.slots && rc >= 0; i++)
+        rc = seat_open(&s->seat[i], s->run.path, s->run.plan.slot[i].who, true);
+    return rc;
+}
+
+int
+sup__run_make(sup *s)
+{
+    char path[PATH_ROOM];
+    int  rc;
+    int  alive;
+
+    if ((rc = plan_make(&s->run.plan, s->o, partitions_in(s->run.data_dir))) < 0 ||
+        (rc = name_run_dir(s)) < 0 || (rc = clear_leftover(s->run.path)) < 0)
+        return rc;
+    if (mkdir(s->run.path, 0700) < 0)
+        return err_errno(errno, "make %s", s->run.path);
+    if ((alive = rundir_alive(s->run.path, false, 0)) < 0)
+        return alive;
+    (void)close(alive); /* the file marks the directory as ours; each process locks it for itself */
+    (void)snprintf(path, sizeof path, "%s/options", s->run.path);
+    if ((rc = rundir_make(&s->run)) < 0 || (rc = make_board(s)) < 0 ||
+        (rc = options_save(s->o, path)) < 0 || (rc = open_seats(s)) < 0)
+        return rc;
+    return control_bind(&s->control, s->run.path);
+}
+
+void
+sup__run_remove(sup *s)
+{
+    control_close(&s->control);
+    for (uint32_t i = 0; i < s->run.plan.slots; i++)
+        seat_close(&s->seat[i]);
+    if (s->run.magic != 0)
+        rundir_remove(s->run.path);
+}
