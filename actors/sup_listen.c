@@ -91,7 +91,7 @@ sup__listen(sup *s)
     struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found = NULL;
     char            host[HOST_ROOM];
-    const char     *port;
+    const char     *port = NULL;
     int             rc = split(text, host, &port);
     int             fd;
 
