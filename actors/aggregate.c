@@ -367,8 +367,10 @@ fold_member(fold *f)
     f->cut = false;
     f->open_end = INT64_MIN;
     f->open.count = 0;
-    if (f->spec.many)
-        f->point_count = 0;
+    f->point_count = 0;
+    for (uint32_t i = 0; i < f->members; i++) /* of an attempt that was broken off */
+        f->values_held -= f->member[i].values != NULL ? f->member[i].count : 0;
+    drop_buckets(f->member, &f->members);
 }
 
 bool

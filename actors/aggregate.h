@@ -102,7 +102,7 @@ void fold_close(fold *f);                       /* frees it */
 
 /* The time from which rows are needed: earlier than spec.start_us when a value is carried in. */
 int64_t fold_from(const fold *f);
-void fold_member(fold *f);
+void fold_member(fold *f); /* also to begin the same member again, from nothing */
 void fold_rows(fold *f, const int64_t *times, const double *values, uint32_t count);
 /* True when a run of that extent lies in one bucket and may be given as a summary. */
 bool fold_may_skip(const fold *f, int64_t first_us, int64_t last_us);

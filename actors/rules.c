@@ -81,15 +81,21 @@ judge_closed(const board_rule *rule, rule_state *s, int64_t time_us, double valu
 enum rule_turn
 rule_judge(const board_rule *rule, rule_state *s, int64_t time_us, double value)
 {
+    bool edited = s->version != rule->version;
+
     if (s->has_newest && time_us < s->newest_us)
         return RULE_STAYS;
-    if (s->version != rule->version) { /* what was on its way under the old one does not count */
-        s->version = rule->version;
-        s->holding = false;
-    }
+    s->version = rule->version;
     s->has_newest = true;
     s->newest_us = time_us;
-    return s->open ? judge_open(rule, s, time_us, value) : judge_closed(rule, s, time_us, value);
+    if (edited)
+        s->holding = false; /* what was on its way under the old one does not count */
+    if (!s->open)
+        return judge_closed(rule, s, time_us, value);
+    /* The rule may have been off in between, and its alert closed; to open an open one changes nothing. */
+    if (edited && rule_compare(rule->op, value, rule->threshold))
+        return RULE_OPENS;
+    return judge_open(rule, s, time_us, value);
 }
 
 /* ---- the live rules ---- */

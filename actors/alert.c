@@ -1,0 +1,223 @@
+/* alert.c - judges watched readings by the rules, and derives each machine's status.
+ *
+ *   ingest.p --WATCHED--> rules --OPEN, CLOSE--> registry --EVENT--> fronts
+ *   board: arrivals, open alerts --walk--> STATUS_CHANGED --^
+ *
+ * Nothing is judged before the registry has told which alerts are open, so none is raised again.
+ * Transitions reach the registry in order for each rule and machine, and are asked again until it
+ * answers.
+ */
+#include "actors/alert_internal.h"
+
+#include "actors/kinds.h"
+#include "proto/err.h"
+#include "proto/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { SAVE_EVERY_TICKS = 8 };
+#define TICK_NS (250ull * 1000000)
+
+void
+alert__log_error(const char *event)
+{
+    log_warn(event, "text=%s", log_quote(view_str(err_text())));
+    err_clear();
+}
+
+/* ---- rules ---- */
+
+static void
+look_at_rules(alert *a)
+{
+    if (a->rules.seq == board_rules_seq(ak_board(a->k)))
+        return;
+    if (ruleset_load(&a->rules, ak_board(a->k)) < 0)
+        alert__log_error("alert.rules");
+    else
+        alert__states_prune(a);
+}
+
+static watched_series *
+series_of(alert *a, uint16_t part, uint32_t no)
+{
+    board          *b = ak_board(a->k);
+    watched_part   *p = &a->parts[part];
+    watched_series *w;
+    board_series    s;
+
+    if (no >= p->room) {
+        uint32_t room = no + no / 2 + 1024;
+
+        p->series = realloc(p->series, room * sizeof *p->series);
+        ASSERT(p->series != NULL);
+        memset(p->series + p->room, 0, (room - p->room) * sizeof *p->series);
+        p->room = room;
+    }
+    w = &p->series[no];
+    if (w->seq == a->rules.seq + 1)
+        return w;
+    if (!table_read(board_table(b, BOARD_SERIES, part), no, &s))
+        return NULL;
+    w->seq = a->rules.seq + 1;
+    w->machine = s.machine;
+    w->tenant = s.tenant;
+    w->first = ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), &w->count);
+    return w;
+}
+
+static bool
+applies(const alert *a, const board_rule *r, uint32_t machine)
+{
+    board_machine m;
+
+    if (r->machine != 0 && r->machine != machine)
+        return false;
+    if (r->group == 0)
+        return true;
+    return table_read(board_table(ak_board(a->k), BOARD_MACHINES, 0), machine, &m) && m.group == r->group;
+}
+
+/* ---- readings ---- */
+
+static void
+judge(alert *a, const board_rule *r, uint32_t machine, const reading_row *row)
+{
+    alert_state   *s = alert__state(a, r->no, machine);
+    enum rule_turn t;
+
+    if (s == NULL || alert__turns_full(a)) {
+        if (a->lost++ == 0)
+            log_warn("alert.overrun", "states=%u", a->states.count);
+        return;
+    }
+    t = rule_judge(r, &s->s, row->time_us, row->value);
+    a->states.changed = true;
+    if (t == RULE_STAYS)
+        return;
+    s->flying++;
+    alert__turn(a, &(turn){ .rule = r->no, .machine = machine, .tenant = r->tenant, .opens = t == RULE_OPENS,
+                            .time_us = row->time_us, .value = row->value, .peak = s->s.peak });
+}
+
+static void
+judge_row(alert *a, uint16_t part, const reading_row *row)
+{
+    const watched_series *w = series_of(a, part, row->series);
+
+    if (w == NULL)
+        return;
+    for (uint32_t i = w->first; i < w->first + w->count; i++)
+        if (applies(a, &a->rules.rules[i], w->machine))
+            judge(a, &a->rules.rules[i], w->machine, row);
+}
+
+static ak_verdict
+on_watched(ak *k, void *self, const ak_msg *m)
+{
+    alert      *a = self;
+    board      *b = ak_board(k);
+    feed_head   h;
+    reading_row row;
+
+    if (!a->loaded)
+        return AK_WAIT;
+    memcpy(&h, m->body, sizeof h);
+    if (h.rows > (m->len - sizeof h) / sizeof row || h.part >= board_parts(b) || h.part >= BOARD_PARTS_MAX)
+        return AK_BAD;
+    look_at_rules(a);
+    for (uint32_t i = 0; i < h.rows; i++) {
+        memcpy(&row, (const uint8_t *)m->body + sizeof h + i * sizeof row, sizeof row);
+        if (row.series <= table_capacity(board_table(b, BOARD_SERIES, h.part)))
+            judge_row(a, h.part, &row);
+    }
+    alert__asks_go(a);
+    return AK_DONE;
+}
+
+/* ---- answers and time ---- */
+
+static ak_verdict
+on_answer(ak *k, void *self, const ak_msg *m)
+{
+    (void)k;
+    if (m->ctx != NULL)
+        alert__answered(self, m);
+    return AK_DONE;
+}
+
+static ak_verdict
+on_timer(ak *k, void *self, const ak_msg *m)
+{
+    alert *a = self;
+
+    if (m->ctx == &a->retry_set) {
+        a->retry_set = false;
+        alert__asks_go(a);
+        return AK_DONE;
+    }
+    alert__walk(a);
+    look_at_rules(a);
+    alert__asks_go(a);
+    if (++a->ticks % SAVE_EVERY_TICKS == 0 && a->states.changed)
+        alert__states_save(a);
+    ak_timer(k, TICK_NS, &a->ticks);
+    return AK_DONE;
+}
+
+/* ---- life ---- */
+
+static void
+stop(ak *k, void *self)
+{
+    alert *a = self;
+
+    (void)k;
+    if (a->states.changed)
+        alert__states_save(a);
+    alert__states_free(a);
+    ruleset_free(&a->rules);
+    for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
+        free(a->parts[p].series);
+    free(a->turns);
+    free(a->status);
+}
+
+static int
+init(ak *k, void *self)
+{
+    alert *a = self;
+
+    a->k = k;
+    a->turns = malloc(TURNS_MAX * sizeof *a->turns);
+    if (a->turns == NULL)
+        return err(E_NOMEM, "transitions");
+    alert__states_load(a);
+    if (ruleset_load(&a->rules, ak_board(k)) < 0) {
+        alert__states_free(a);
+        free(a->turns);
+        return err(E_NOMEM, "rules");
+    }
+    alert__asks_go(a);
+    ak_timer(k, TICK_NS, &a->ticks);
+    return E_OK;
+}
+
+static const ak_on on[] = {
+    { MSG_WATCHED, 0, on_watched },
+    { MSG_REG_DONE, 0, on_answer },
+    { MSG_FAIL, 0, on_answer },
+    { MSG_LATE, 0, on_answer },
+    { MSG_TIMER, 0, on_timer },
+    { 0 },
+};
+
+const ak_kind alert_kind = {
+    .name = "alert",
+    .self_size = sizeof(alert),
+    .number = KIND_ALERT,
+    .on = on,
+    .init = init,
+    .stop = stop,
+};

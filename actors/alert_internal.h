@@ -1,0 +1,115 @@
+/* alert_internal.h - what the files of the alert actor share.
+ *
+ *   alert.c         the kind: watched readings, rules, timers
+ *   alert_states.c  what is known of each rule on each machine, over restarts too
+ *   alert_asks.c    transitions and status changes on their way to the registry
+ *   alert_status.c  the walk over the machines
+ */
+#ifndef HALTLESS_ACTORS_ALERT_INTERNAL_H
+#define HALTLESS_ACTORS_ALERT_INTERNAL_H
+
+#include "actors/ak.h"
+#include "actors/rules.h"
+#include "proto/pack.h"
+#include "transport/board.h"
+#include "transport/count.h"
+
+enum {
+    STATES_MAX = 1 << 22,
+    TURNS_MAX = 1 << 16,    /* transitions that wait */
+    TURNS_FLYING_MAX = 32,
+    STATUS_FLYING_MAX = 64,
+};
+
+typedef struct alert_state {
+    uint32_t   rule, machine;
+    uint32_t   flying; /* transitions of it that the registry has not answered */
+    bool       dead;
+    rule_state s;
+} alert_state;
+
+typedef struct alert_states {
+    alert_state *at;
+    uint32_t     count, room;
+    uint32_t    *slots; /* open addressing: index in at[] + 1 */
+    uint32_t     slots_room; /* a power of two */
+    bool         changed;
+} alert_states;
+
+/* An alert to open or to close. */
+typedef struct turn {
+    uint32_t rule, machine, tenant;
+    bool     opens;
+    int64_t  time_us;
+    double   value, peak;
+} turn;
+
+typedef struct turn_slot {
+    bool used;
+    bool waits; /* to be asked again */
+    turn t;
+} turn_slot;
+
+typedef struct status_slot {
+    bool     used;
+    uint8_t  old_status;
+    uint32_t machine;
+} status_slot;
+
+/* What is kept of a series: where its rules are in the set, as of rules.seq. */
+typedef struct watched_series {
+    uint64_t seq; /* plus 1; 0: not looked up */
+    uint32_t machine, tenant;
+    uint32_t first, count;
+} watched_series;
+
+typedef struct watched_part {
+    watched_series *series;
+    uint32_t        room;
+} watched_part;
+
+typedef struct alert {
+    ak          *k;
+    ruleset      rules;
+    alert_states states;
+    watched_part parts[BOARD_PARTS_MAX];
+    bool         loaded; /* the registry told which alerts are open */
+    bool         loading;
+    int64_t      load_after;
+    turn        *turns; /* a ring of TURNS_MAX */
+    uint64_t     turns_first, turns_end;
+    turn_slot    flying[TURNS_FLYING_MAX];
+    bool         retry_set;
+    uint64_t     lost; /* readings that could not be judged */
+    uint8_t     *status; /* by machine; STATUS_UNKNOWN: not looked at yet */
+    uint32_t     status_room;
+    uint32_t     walk_at;
+    status_slot  status_flying[STATUS_FLYING_MAX];
+    uint32_t     ticks;
+} alert;
+
+/* alert_states.c */
+/* The state of a rule on a machine; made when there is none; NULL: there are too many. */
+alert_state *alert__state(alert *a, uint32_t rule, uint32_t machine);
+alert_state *alert__state_find(alert *a, uint32_t rule, uint32_t machine);
+void alert__states_prune(alert *a); /* of rules that are no longer live */
+void alert__states_load(alert *a);
+void alert__states_save(alert *a);
+void alert__states_free(alert *a);
+
+/* alert_asks.c */
+bool alert__turns_full(const alert *a);
+void alert__turn(alert *a, const turn *t); /* not when full */
+void alert__asks_go(alert *a);             /* sends what may go; asks for the open alerts first */
+/* A reply, MSG_FAIL or MSG_LATE.  False: it is not one of ours. */
+void alert__answered(alert *a, const ak_msg *m);
+bool alert__status_changed(alert *a, uint32_t machine, uint8_t old_status, uint8_t new_status);
+
+/* alert_status.c */
+enum { STATUS_UNKNOWN = 255 };
+void alert__walk(alert *a);
+
+/* alert.c */
+void alert__log_error(const char *event);
+
+#endif

@@ -1,0 +1,367 @@
+/* ingest.c - the writer of one partition.
+ *
+ *   front --READINGS--> stage --+                      +--> rows shown, STORED to each front
+ *   front --READINGS--> stage --+--> one block, synced --+
+ *   front --READINGS--> stage    (by the helper; meanwhile the next batch gathers)
+ *
+ * The block carries how far each lane is applied, so a message that is delivered again is answered
+ * again and applied once.  Nothing of a batch is seen by anyone before it is durable.  When a block
+ * cannot be written, even on fresh segments, its askers are told so and it is forgotten; the next
+ * batch tries anew.  Background work of the partition runs between two writes, never beside one.
+ */
+#include "actors/ingest_internal.h"
+
+#include "actors/kinds.h"
+#include "actors/options.h"
+#include "proto/err.h"
+#include "proto/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { WRITE_ATTEMPTS = 3, TENDS_A_TURN = 4, SAVE_EVERY_S = 10 };
+#define TEND_NS   (20ull * 1000000)
+#define SECOND_NS 1000000000ull
+
+/* ---- handlers ---- */
+
+static ask *
+remember(ingest *in, const ak_msg *m, int rc)
+{
+    ask *a = &in->gathering->asks[in->gathering->count++];
+
+    *a = (ask){ .m = *m, .rc = rc };
+    a->m.body = NULL;
+    return a;
+}
+
+static ak_verdict
+on_readings(ak *k, void *self, const ak_msg *m)
+{
+    ingest      *in = self;
+    part_source  source = { .generation = *ak_generation(k), .from = m->from, .pos_end = m->pos_end };
+    view         body = view_of(m->body, m->len);
+    readings_head head;
+    uint64_t     lsn = 0;
+    uint32_t     rejected = 0;
+    ask         *a;
+    int          rc;
+
+    if (in->gathering->count == ASKS_MAX)
+        return AK_WAIT;
+    if (part_check(body) < 0) {
+        err_clear();
+        return AK_BAD;
+    }
+    if (m->pos_end <= part_applied(in->part, &source.generation, m->from)) { /* before a crash of ours */
+        remember(in, m, E_OK);
+        return AK_DONE;
+    }
+    memcpy(&head, m->body, sizeof head);
+    in->staging = true;
+    rc = part_stage(in->part, body, &source, &lsn, &rejected);
+    in->staging = false;
+    if (rc == E_FULL)
+        return AK_WAIT;
+    a = remember(in, m, rc < 0 ? rc : rejected > 0 ? E_LIMIT : E_OK);
+    a->lsn = lsn;
+    a->rows = rc < 0 ? 0 : head.rows - rejected;
+    return AK_DONE;
+}
+
+static ak_verdict
+on_probe(ak *k, void *self, const ak_msg *m)
+{
+    ingest *in = self;
+
+    (void)k;
+    if (in->gathering->count == ASKS_MAX)
+        return AK_WAIT;
+    remember(in, m, E_OK);
+    in->gathering->probes++;
+    return AK_DONE;
+}
+
+/* ---- commit ---- */
+
+static void
+answer(ingest *in, int write_rc)
+{
+    batch   *b = in->flying;
+    uint64_t rows = 0;
+
+    for (uint32_t i = 0; i < b->count; i++) {
+        const ask *a = &b->asks[i];
+        int32_t    rc = write_rc < 0 ? write_rc : a->rc;
+
+        if (a->m.type == MSG_PROBE) {
+            ak_reply(in->k, &a->m, MSG_PROBED, &rc, sizeof rc);
+        } else {
+            stored s = { .rc = rc, .durability = in->durability, .lsn = a->lsn };
+
+            ak_reply(in->k, &a->m, MSG_STORED, &s, sizeof s);
+            rows += write_rc < 0 ? 0 : a->rows;
+        }
+    }
+    count_add(ak_counters(in->k), COUNT_READINGS, rows);
+    b->count = 0;
+    b->probes = 0;
+}
+
+static void write_done(ak *k, void *self, void *job);
+
+static void
+write_block(void *job)
+{
+    ingest *in = job;
+
+    in->write_rc = part_write(in->part);
+    if (in->write_rc < 0) {
+        strncpy(in->write_text, err_text(), sizeof in->write_text - 1);
+        err_clear();
+    }
+}
+
+static int
+start_write(ingest *in)
+{
+    int rc;
+
+    in->writing = true;
+    rc = ak_help(in->k, write_block, write_done, in);
+    if (rc < 0)
+        in->writing = false;
+    return rc;
+}
+
+static void
+tend(ingest *in)
+{
+    int rc = E_OK;
+
+    in->tend_more = true;
+    for (int i = 0; i < TENDS_A_TURN && in->tend_more; i++)
+        in->tend_more = part_tend(in->part, &rc) && rc == E_OK;
+    if (rc < 0 && !in->tend_failed)
+        log_error("ingest.tend", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
+    if (rc == E_OK && in->tend_failed)
+        log_info("ingest.tend", "rc=0");
+    in->tend_failed = rc < 0;
+    err_clear();
+}
+
+/* The block could not be written: once more on a fresh segment, or its askers hear of it. */
+static bool
+try_again(ingest *in)
+{
+    count_add(ak_counters(in->k), COUNT_JOURNAL_FAILED, 1);
+    if (!in->failing || in->attempts > 0)
+        log_error("ingest.write", "rc=%d attempt=%u text=%s", in->write_rc, in->attempts + 1,
+                  log_quote(view_str(in->write_text)));
+    if (++in->attempts >= WRITE_ATTEMPTS || in->failing)
+        return false;
+    return start_write(in) == E_OK;
+}
+
+/* What it made known stays known to the partition, and is put on the board with the next block that succeeds. */
+static void
+give_up(ingest *in)
+{
+    news *old = &in->flying->series, *next = &in->gathering->series;
+    news  swap;
+
+    part_forget(in->part);
+    in->failing = true;
+    if (old->len == 0)
+        return;
+    if (next->len > 0) {
+        old->at = realloc(old->at, old->len + next->len);
+        ASSERT(old->at != NULL);
+        memcpy(old->at + old->len, next->at, next->len);
+        old->len += next->len;
+        old->room = old->len;
+        next->len = 0;
+    }
+    swap = *old;
+    *old = *next;
+    *next = swap;
+}
+
+static void
+write_done(ak *k, void *self, void *job)
+{
+    ingest *in = self;
+
+    (void)job;
+    in->writing = false;
+    if (in->write_rc < 0 && try_again(in))
+        return;
+    if (in->write_rc < 0) {
+        give_up(in);
+    } else {
+        if (in->failing)
+            log_info("ingest.write", "rc=0 recovered=true");
+        in->failing = false;
+        ingest__show(in);
+    }
+    answer(in, in->write_rc < 0 ? (in->write_rc == E_NOSPACE ? E_NOSPACE : E_IO) : E_OK);
+    ak_flushed(k, E_OK);
+    ak_publish(k);
+    tend(in);
+}
+
+static int
+flush(ak *k, void *self)
+{
+    ingest *in = self;
+    batch  *b = in->gathering;
+    int     rc;
+
+    ASSERT(in->flying->count == 0 && !in->writing);
+    in->gathering = in->flying;
+    in->flying = b;
+    if (!part_has_staged(in->part) && b->probes == 0) {
+        answer(in, E_OK);
+        return E_OK;
+    }
+    part_end_block(in->part, ak_wall_us(k));
+    in->attempts = 0;
+    rc = start_write(in);
+    return rc < 0 ? err(rc, "hand a block to the helper") : AK_PENDING;
+}
+
+/* ---- time ---- */
+
+static void
+count_since(ingest *in, enum counter which, uint64_t now, uint64_t *before)
+{
+    if (now > *before)
+        count_add(ak_counters(in->k), which, now - *before);
+    *before = now;
+}
+
+static void
+every_second(ingest *in)
+{
+    counters  *c = ak_counters(in->k);
+    part_stats s;
+
+    part_stat(in->part, &s);
+    count_set(c, COUNT_SERIES, s.series);
+    count_set(c, COUNT_HEAD_BYTES, s.head_bytes);
+    count_since(in, COUNT_CHUNKS, s.chunks, &in->last.chunks);
+    count_since(in, COUNT_CHUNK_BYTES, s.chunk_bytes, &in->last.chunk_bytes);
+    count_since(in, COUNT_JOURNAL_BYTES, s.journal_bytes, &in->last.journal_bytes);
+    count_since(in, COUNT_JOURNAL_SYNCS, s.journal_syncs, &in->last.journal_syncs);
+    if (++in->seconds % SAVE_EVERY_S == 0 && in->arrivals_changed)
+        ingest__save_arrivals(in);
+}
+
+static ak_verdict
+on_timer(ak *k, void *self, const ak_msg *m)
+{
+    ingest *in = self;
+
+    if (m->ctx == &in->seconds) {
+        if (!in->writing)
+            every_second(in);
+        ak_timer(k, SECOND_NS, &in->seconds);
+        return AK_DONE;
+    }
+    if (!in->writing) /* else the end of the write tends */
+        tend(in);
+    ak_timer(k, TEND_NS, &in->tending);
+    return AK_DONE;
+}
+
+/* ---- life ---- */
+
+static int
+open_part(ingest *in)
+{
+    const options *o = ak_options(in->k);
+    uint64_t       parts = max_u64(ak_parts(in->k, KIND_INGEST), 1);
+    part_events    events = ingest__events(in);
+    journal_report report = { 0 };
+    part_config    config = {
+           .dir = ak_data_dir(in->k),
+           .number = in->number,
+           .journal_bytes = (o->storage_journal_mb << 20) / parts,
+           .heads_bytes = (o->storage_heads_mb << 20) / parts,
+           .cache_bytes = (o->storage_cache_mb << 20) / parts,
+           .series_per_tenant = o->limits_series_per_tenant,
+           .durability = (enum journal_durability)o->storage_durability,
+    };
+    int rc = part_open(&in->part, &config, &events, &report);
+
+    if (rc < 0)
+        return err(rc, "partition %u", in->number);
+    part_stat(in->part, &in->last);
+    log_info("ingest.open", "series=%" PRIu64 " replayed=%" PRIu64 " blocks=%" PRIu64 " torn_bytes=%" PRIu64
+             " damaged=%u", in->last.series, in->last.replayed_rows, report.blocks, report.torn_bytes,
+             report.damaged);
+    return E_OK;
+}
+
+static void
+stop(ak *k, void *self)
+{
+    ingest *in = self;
+
+    (void)k;
+    if (in->arrivals_changed)
+        ingest__save_arrivals(in);
+    if (in->part != NULL)
+        part_close(&in->part);
+    ingest__close_heads(in);
+    ingest__close_shows(in);
+    for (int i = 0; i < 2; i++) {
+        free(in->batches[i].asks);
+        free(in->batches[i].series.at);
+    }
+}
+
+static int
+init(ak *k, void *self)
+{
+    ingest *in = self;
+    int     rc = E_NOMEM;
+
+    in->k = k;
+    in->number = addr_part(ak_self(k));
+    in->durability = ak_options(k)->storage_durability;
+    in->gathering = &in->batches[0];
+    in->flying = &in->batches[1];
+    for (int i = 0; i < 2; i++)
+        if ((in->batches[i].asks = calloc(ASKS_MAX, sizeof(ask))) == NULL)
+            goto out;
+    if ((rc = ingest__open_shows(in)) < 0 || (rc = open_part(in)) < 0 || (rc = ingest__arrivals(in)) < 0)
+        goto out;
+    ak_timer(k, SECOND_NS, &in->seconds);
+    ak_timer(k, TEND_NS, &in->tending);
+    return E_OK;
+out:
+    stop(k, self); /* the next incarnation finds the partition unlocked */
+    return rc;
+}
+
+static const ak_on on[] = {
+    { MSG_READINGS, 0, on_readings },
+    { MSG_PROBE, 0, on_probe },
+    { MSG_HEADS, AK_READ, ingest__on_heads },
+    { MSG_CREDIT, AK_READ, ingest__on_credit },
+    { MSG_CANCEL, AK_READ, ingest__on_cancel },
+    { MSG_TIMER, AK_READ, on_timer },
+    { 0 },
+};
+
+const ak_kind ingest_kind = {
+    .name = "ingest",
+    .self_size = sizeof(ingest),
+    .number = KIND_INGEST,
+    .helpers = 1,
+    .on = on,
+    .init = init,
+    .flush = flush,
+    .stop = stop,
+};

@@ -1,0 +1,135 @@
+/* ingest_internal.h - what the files of the ingest actor share.
+ *
+ *   ingest.c        the kind: batches, commits, replies, timers
+ *   ingest_show.c   what follows a commit: board, watched rows, feeds; and the board's rebuilding
+ *   ingest_heads.c  unsealed rows for queries
+ */
+#ifndef HALTLESS_ACTORS_INGEST_INTERNAL_H
+#define HALTLESS_ACTORS_INGEST_INTERNAL_H
+
+#include "actors/ak.h"
+#include "actors/rules.h"
+#include "storage/part.h"
+#include "transport/board.h"
+#include "transport/count.h"
+
+enum {
+    ASKS_MAX = 4096,    /* messages of one batch */
+    STREAMS_MAX = 64,   /* heads answers under way */
+    FEED_LEN_MAX = 65536,
+};
+
+/* A message that is answered after the commit. */
+typedef struct ask {
+    ak_msg   m; /* its body is gone by then */
+    int32_t  rc;
+    uint32_t rows;
+    uint64_t lsn;
+} ask;
+
+/* Series that became known with a batch: on the board only when they are on the disk. */
+typedef struct news {
+    uint8_t *at;
+    size_t   len, room;
+} news;
+
+typedef struct batch {
+    ask     *asks; /* ASKS_MAX */
+    uint32_t count;
+    uint32_t probes;
+    news     series;
+} batch;
+
+typedef struct series_slot {
+    uint32_t machine;
+    uint32_t tenant;
+    uint32_t shown; /* number of the commit that changed it last */
+    uint32_t watch_seq; /* rules_seq at which `watched` was found, plus 1 */
+    bool     watched;
+    board_latest latest;
+} series_slot;
+
+typedef struct machine_slot {
+    uint32_t shown;
+    board_arrival arrival;
+} machine_slot;
+
+/* Rows on their way to another actor. */
+typedef struct feed {
+    addr     to;
+    uint32_t rows, rows_max; /* 0: no such edge */
+    uint8_t *body;           /* feed_head and rows; made at first use */
+} feed;
+
+typedef struct numbers {
+    uint32_t *at;
+    uint32_t  count, room;
+} numbers;
+
+typedef struct heads_stream {
+    bool     used;
+    ak_msg   m;
+    uint8_t *parts; /* head_rows and rows, one after the other */
+    size_t   len, at;
+    head_rows end;
+} heads_stream;
+
+typedef struct ingest {
+    ak      *k;
+    part    *part;
+    uint16_t number;
+    uint32_t durability;
+    batch    batches[2];
+    batch   *gathering;
+    batch   *flying;
+    bool     writing; /* a helper has the block */
+    bool     staging; /* inside part_stage: what it tells is news, not yet true */
+    bool     failing; /* the last write was given up */
+    uint32_t attempts;
+    int      write_rc;
+    char     write_text[256];
+    bool     tend_more;
+    bool     tending; /* a timer is set for it */
+    bool     tend_failed;
+
+    series_slot  *series; /* by number */
+    uint32_t      series_room;
+    machine_slot *machines;
+    uint32_t      machines_room;
+    uint32_t      commit; /* number of the commit that is being shown */
+    uint64_t      rows_shown;
+    int64_t       now_us;
+    numbers       shown_series, shown_machines;
+    bool          arrivals_changed;
+    uint32_t      seconds;
+
+    ruleset  rules;
+    feed     watched;
+    feed    *fronts;
+    uint16_t front_count;
+    bool     live; /* some front has live subscribers */
+    uint32_t live_tenant; /* whose fronts are in live_fronts */
+    uint64_t live_fronts;
+
+    heads_stream streams[STREAMS_MAX];
+    size_t       streams_len;
+
+    part_stats last; /* what the counters have seen */
+} ingest;
+
+/* ingest_show.c */
+NODISCARD int ingest__open_shows(ingest *in);  /* before part_open */
+NODISCARD int ingest__arrivals(ingest *in);    /* after it */
+void ingest__close_shows(ingest *in);
+part_events ingest__events(ingest *in);
+void ingest__publish_news(ingest *in, news *n);
+void ingest__show(ingest *in);
+void ingest__save_arrivals(ingest *in);
+
+/* ingest_heads.c */
+ak_verdict ingest__on_heads(ak *k, void *self, const ak_msg *m);
+ak_verdict ingest__on_credit(ak *k, void *self, const ak_msg *m);
+ak_verdict ingest__on_cancel(ak *k, void *self, const ak_msg *m);
+void       ingest__close_heads(ingest *in);
+
+#endif

@@ -1,0 +1,409 @@
+/* ingest_show.c - what follows a commit, in this order: new series on the board, rows in the heads,
+ * latest values and arrivals on the board, rows to the alert actor and to fronts with subscribers.
+ *
+ * No look-up a row: what is needed of a series is kept here by its number.  A series whose latest
+ * value changed several times in a commit is written to the board once.
+ */
+#include "actors/ingest_internal.h"
+
+#include "proto/err.h"
+#include "proto/log.h"
+#include "storage/snapshot.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- arrays by number ---- */
+
+static void *
+grown(void *array, uint32_t *room, uint32_t no, size_t size)
+{
+    uint32_t want = *room == 0 ? 1024 : *room;
+    uint8_t *at;
+
+    if (no < *room)
+        return array;
+    while (want <= no)
+        want *= 2;
+    at = realloc(array, want * size);
+    ASSERT(at != NULL);
+    memset(at + *room * size, 0, (want - *room) * size);
+    *room = want;
+    return at;
+}
+
+static void
+push_number(numbers *n, uint32_t no)
+{
+    if (n->count == n->room) {
+        n->room = n->room == 0 ? 1024 : n->room * 2;
+        n->at = realloc(n->at, n->room * sizeof *n->at);
+        ASSERT(n->at != NULL);
+    }
+    n->at[n->count++] = no;
+}
+
+/* The machine's slot, or NULL when its number cannot be on the board. */
+static machine_slot *
+machine_of(ingest *in, uint32_t machine)
+{
+    if (machine == 0 || machine > table_capacity(board_table(ak_board(in->k), BOARD_ARRIVALS, in->number)))
+        return NULL;
+    in->machines = grown(in->machines, &in->machines_room, machine, sizeof *in->machines);
+    return &in->machines[machine];
+}
+
+/* ---- what the partition tells ---- */
+
+typedef struct news_head {
+    uint32_t series, machine, tenant;
+    uint16_t metric_len, unit_len;
+} news_head;
+
+static int
+put_series(ingest *in, const news_head *h, view metric, view unit)
+{
+    int rc = board_put_series(ak_board(in->k), in->number, h->series, h->machine, h->tenant, metric, unit);
+
+    if (rc < 0) /* it stays readable by its number only; the readings themselves are safe */
+        log_warn("ingest.board", "series=%u rc=%d text=%s", h->series, rc, log_quote(view_str(err_text())));
+    err_clear();
+    return E_OK;
+}
+
+static void
+append_news(news *n, const news_head *h, view metric, view unit)
+{
+    size_t len = sizeof *h + metric.len + unit.len;
+
+    if (n->room - n->len < len) {
+        n->room = (n->room + len) * 2;
+        n->at = realloc(n->at, n->room);
+        ASSERT(n->at != NULL);
+    }
+    memcpy(n->at + n->len, h, sizeof *h);
+    memcpy(n->at + n->len + sizeof *h, metric.at, metric.len);
+    if (unit.len > 0)
+        memcpy(n->at + n->len + sizeof *h + metric.len, unit.at, unit.len);
+    n->len += len;
+}
+
+static int
+on_series(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit)
+{
+    ingest   *in = ctx;
+    news_head h = { series, machine, tenant, (uint16_t)metric.len, (uint16_t)unit.len };
+
+    in->series = grown(in->series, &in->series_room, series, sizeof *in->series);
+    if (in->series[series].machine == 0)
+        in->series[series].latest.time_us = INT64_MIN;
+    in->series[series].machine = machine;
+    in->series[series].tenant = tenant;
+    in->series[series].watch_seq = 0;
+    (void)machine_of(in, machine); /* its slot exists before any row of the series is shown */
+    if (!in->staging)
+        return put_series(in, &h, metric, unit);
+    append_news(&in->gathering->series, &h, metric, unit);
+    return E_OK;
+}
+
+static void
+on_latest(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn)
+{
+    ingest       *in = ctx;
+    series_slot  *s;
+    machine_slot *m;
+
+    in->series = grown(in->series, &in->series_room, series, sizeof *in->series);
+    s = &in->series[series];
+    s->latest = (board_latest){ .time_us = time_us, .value = value, .lsn = lsn };
+    m = machine_of(in, s->machine);
+    if (m != NULL && (m->arrival.newest_us == 0 || time_us > m->arrival.newest_us))
+        m->arrival.newest_us = time_us;
+    if (board_put_latest(ak_board(in->k), in->number, series, &s->latest) < 0)
+        log_warn("ingest.board", "series=%u text=%s", series, log_quote(view_str(err_text())));
+    err_clear();
+}
+
+part_events
+ingest__events(ingest *in)
+{
+    return (part_events){ .ctx = in, .series = on_series, .latest = on_latest };
+}
+
+void
+ingest__publish_news(ingest *in, news *n)
+{
+    for (size_t at = 0; at < n->len;) {
+        news_head      h;
+        const uint8_t *text = n->at + at + sizeof h;
+
+        memcpy(&h, n->at + at, sizeof h);
+        (void)put_series(in, &h, view_of(text, h.metric_len), view_of(text + h.metric_len, h.unit_len));
+        at += sizeof h + h.metric_len + h.unit_len;
+    }
+    n->len = 0;
+}
+
+/* ---- arrivals over a restart: DATA/part.N/arrivals, a snapshot ---- */
+
+enum { ARRIVALS_KIND = 0x52524148 };
+
+typedef struct arrival {
+    uint32_t machine;
+    uint32_t zero;
+    int64_t  arrived_us;
+} arrival;
+
+static void
+arrivals_path(const ingest *in, char out[PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s/part.%u/arrivals", ak_data_dir(in->k), in->number);
+}
+
+static void
+arrived_at_least(ingest *in, uint32_t machine, int64_t us)
+{
+    machine_slot *m = machine_of(in, machine);
+
+    if (m != NULL && us > m->arrival.arrived_us)
+        m->arrival.arrived_us = us;
+}
+
+/* The clock of the last arrival: as it was saved, as the board of an earlier incarnation has it, or at least the
+ * time of the newest reading, because what arrived was read before. */
+int
+ingest__arrivals(ingest *in)
+{
+    board   *b = ak_board(in->k);
+    int64_t  now = ak_wall_us(in->k);
+    snapshot saved = { .kind = ARRIVALS_KIND, .record_size = sizeof(arrival) };
+    char     path[PATH_MAX];
+    int      rc = E_OK;
+
+    arrivals_path(in, path);
+    snapshot_load(path, &saved);
+    for (uint32_t i = 0; i < saved.count; i++) {
+        const arrival *a = (const arrival *)saved.records + i;
+
+        arrived_at_least(in, a->machine, a->arrived_us < now ? a->arrived_us : now);
+    }
+    free(saved.records);
+    for (uint32_t no = 1; no < in->machines_room && rc == E_OK; no++) {
+        board_arrival *a = &in->machines[no].arrival;
+        board_arrival  old;
+
+        if (a->newest_us == 0) { /* saved, but no reading was kept */
+            a->arrived_us = 0;
+            continue;
+        }
+        arrived_at_least(in, no, a->newest_us < now ? a->newest_us : now);
+        if (board_arrival_of(b, in->number, no, &old))
+            arrived_at_least(in, no, old.arrived_us);
+        rc = board_put_arrival(b, in->number, no, a);
+    }
+    return rc < 0 ? err(rc, "arrivals") : E_OK;
+}
+
+void
+ingest__save_arrivals(ingest *in)
+{
+    arrival *a = malloc((in->machines_room + 1) * sizeof *a);
+    uint32_t n = 0;
+    char     path[PATH_MAX];
+
+    ASSERT(a != NULL);
+    for (uint32_t no = 1; no < in->machines_room; no++)
+        if (in->machines[no].arrival.arrived_us != 0)
+            a[n++] = (arrival){ .machine = no, .arrived_us = in->machines[no].arrival.arrived_us };
+    arrivals_path(in, path);
+    if (snapshot_save(path, &(snapshot){ ARRIVALS_KIND, sizeof *a, n, a }) < 0) {
+        log_warn("ingest.arrivals", "text=%s", log_quote(view_str(err_text())));
+        err_clear();
+    }
+    free(a);
+    in->arrivals_changed = false;
+}
+
+/* ---- rows for others ---- */
+
+static void
+feed_open(ingest *in, feed *f, addr to)
+{
+    uint32_t len = ak_body_max(in->k, to) / 4; /* a note that takes much of a lane is shed first */
+
+    if (len > FEED_LEN_MAX)
+        len = FEED_LEN_MAX;
+    f->to = to;
+    f->rows_max = len < sizeof(feed_head) ? 0 : (uint32_t)((len - sizeof(feed_head)) / sizeof(reading_row));
+}
+
+static void
+feed_send(ingest *in, feed *f, uint16_t type)
+{
+    uint32_t rows = f->rows;
+
+    if (rows == 0)
+        return;
+    ((feed_head *)(void *)f->body)->rows = rows;
+    f->rows = 0;
+    /* Shed when the other is behind: nobody waits for it. */
+    (void)!ak_send(in->k, f->to, type, f->body, (uint32_t)(sizeof(feed_head) + rows * sizeof(reading_row)));
+}
+
+static void
+feed_row(ingest *in, feed *f, uint16_t type, const reading_row *r, uint64_t lsn)
+{
+    if (f->rows_max == 0)
+        return;
+    if (f->body == NULL) {
+        f->body = malloc(FEED_LEN_MAX);
+        ASSERT(f->body != NULL);
+    }
+    if (f->rows == f->rows_max)
+        feed_send(in, f, type);
+    if (f->rows == 0)
+        *(feed_head *)(void *)f->body = (feed_head){ .part = in->number, .lsn = lsn };
+    memcpy(f->body + sizeof(feed_head) + f->rows * sizeof *r, r, sizeof *r);
+    f->rows++;
+}
+
+/* Any live rule on the metric of that series counts; the alert actor looks closer. */
+static void
+look_at_rules(ingest *in, uint32_t no, series_slot *s)
+{
+    board       *b = ak_board(in->k);
+    board_series r;
+    uint32_t     count = 0;
+
+    s->watched = false;
+    s->watch_seq = (uint32_t)in->rules.seq + 1;
+    if (in->rules.count == 0 || !table_read(board_table(b, BOARD_SERIES, in->number), no, &r))
+        return;
+    (void)ruleset_find(&in->rules, s->tenant, board_string(b, BOARD_SERIES, in->number, r.metric), &count);
+    s->watched = count > 0;
+}
+
+static void
+feed_fronts(ingest *in, uint32_t tenant, const reading_row *r, uint64_t lsn)
+{
+    if (tenant != in->live_tenant) {
+        in->live_tenant = tenant;
+        in->live_fronts = 0;
+        for (uint16_t i = 0; i < in->front_count; i++)
+            if (board_front_watches(ak_board(in->k), i, tenant))
+                in->live_fronts |= 1ull << i;
+    }
+    for (uint64_t left = in->live_fronts; left != 0; left &= left - 1)
+        feed_row(in, &in->fronts[__builtin_ctzll(left)], MSG_FEED, r, lsn);
+}
+
+/* ---- a commit ---- */
+
+static void
+show_row(void *ctx, uint32_t no, const head_row *row, uint64_t lsn)
+{
+    ingest       *in = ctx;
+    series_slot  *s = &in->series[no];
+    machine_slot *m = &in->machines[s->machine];
+    reading_row   r = { .series = no, .time_us = row->time_us, .value = row->value };
+
+    in->rows_shown++;
+    if (row->time_us >= s->latest.time_us) {
+        s->latest = (board_latest){ .time_us = row->time_us, .value = row->value, .lsn = lsn };
+        if (s->shown != in->commit)
+            push_number(&in->shown_series, no);
+        s->shown = in->commit;
+    }
+    if (s->machine < in->machines_room) {
+        if (m->arrival.newest_us == 0 || row->time_us > m->arrival.newest_us)
+            m->arrival.newest_us = row->time_us;
+        if (m->shown != in->commit)
+            push_number(&in->shown_machines, s->machine);
+        m->shown = in->commit;
+    }
+    if (UNLIKELY(s->watch_seq != (uint32_t)in->rules.seq + 1))
+        look_at_rules(in, no, s);
+    if (UNLIKELY(s->watched))
+        feed_row(in, &in->watched, MSG_WATCHED, &r, lsn);
+    if (UNLIKELY(in->live))
+        feed_fronts(in, s->tenant, &r, lsn);
+}
+
+static void
+put_shown(ingest *in)
+{
+    board *b = ak_board(in->k);
+    int    rc = E_OK;
+
+    for (uint32_t i = 0; i < in->shown_series.count && rc == E_OK; i++) {
+        uint32_t no = in->shown_series.at[i];
+
+        rc = board_put_latest(b, in->number, no, &in->series[no].latest);
+    }
+    for (uint32_t i = 0; i < in->shown_machines.count && rc == E_OK; i++) {
+        uint32_t no = in->shown_machines.at[i];
+
+        in->machines[no].arrival.arrived_us = in->now_us;
+        rc = board_put_arrival(b, in->number, no, &in->machines[no].arrival);
+    }
+    if (rc < 0) /* the readings are safe; what the board shows is behind */
+        log_warn("ingest.board", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
+    err_clear();
+    in->arrivals_changed = in->arrivals_changed || in->shown_machines.count > 0;
+    in->shown_series.count = 0;
+    in->shown_machines.count = 0;
+}
+
+void
+ingest__show(ingest *in)
+{
+    board *b = ak_board(in->k);
+
+    if (in->rules.seq != board_rules_seq(b) && ruleset_load(&in->rules, b) < 0) {
+        log_warn("ingest.rules", "text=%s", log_quote(view_str(err_text())));
+        err_clear();
+    }
+    in->now_us = ak_wall_us(in->k);
+    in->commit++;
+    in->live = in->front_count > 0 && board_anyone_watches(b);
+    in->live_tenant = 0;
+    ingest__publish_news(in, &in->flying->series);
+    part_show(in->part, show_row, in);
+    put_shown(in);
+    feed_send(in, &in->watched, MSG_WATCHED);
+    for (uint16_t i = 0; i < in->front_count; i++)
+        feed_send(in, &in->fronts[i], MSG_FEED);
+}
+
+int
+ingest__open_shows(ingest *in)
+{
+    uint16_t fronts = ak_parts(in->k, KIND_FRONT);
+
+    in->front_count = fronts < BOARD_FRONTS_MAX ? fronts : BOARD_FRONTS_MAX;
+    in->fronts = calloc(in->front_count + 1u, sizeof *in->fronts);
+    in->series = grown(NULL, &in->series_room, 1, sizeof *in->series);
+    in->machines = grown(NULL, &in->machines_room, 1, sizeof *in->machines);
+    if (in->fronts == NULL)
+        return err(E_NOMEM, "fronts");
+    for (uint16_t i = 0; i < in->front_count; i++)
+        feed_open(in, &in->fronts[i], addr_of(KIND_FRONT, i));
+    feed_open(in, &in->watched, addr_of(KIND_ALERT, 0));
+    return ruleset_load(&in->rules, ak_board(in->k));
+}
+
+void
+ingest__close_shows(ingest *in)
+{
+    for (uint16_t i = 0; in->fronts != NULL && i < in->front_count; i++)
+        free(in->fronts[i].body);
+    free(in->fronts);
+    free(in->watched.body);
+    free(in->series);
+    free(in->machines);
+    free(in->shown_series.at);
+    free(in->shown_machines.at);
+    ruleset_free(&in->rules);
+}

@@ -1,0 +1,749 @@
+/* query.c - reads partitions, aggregates, streams the answer.
+ *
+ *   front --QUERY--> find series --HEADS--> ingest.p of each      a job goes round this for every
+ *                       ^                      |                  BATCH_MAX series
+ *                       |                   head rows, sealed-up-to
+ *                       |                      v
+ *   front <--RESULT-- send <-- fold <-- scan chunks (reader reaches that sequence first)
+ *
+ * Up to JOBS_MAX queries are under way, a bounded piece of each in turn; more wait in the lane of
+ * their front.  Heads before chunks: what is sealed in between is seen twice, never missed.
+ */
+#include "actors/ak.h"
+#include "actors/kinds.h"
+#include "actors/options.h"
+#include "actors/query_targets.h"
+#include "actors/scan.h"
+#include "proto/err.h"
+#include "proto/log.h"
+#include "transport/count.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    JOBS_MAX = 64,
+    BATCH_MAX = 256,           /* series whose heads are asked for at once */
+    FIND_A_TURN = 2000,        /* machines */
+    ROWS_A_TURN = 60000,       /* about a millisecond */
+    HEADS_ROWS_MAX = 4 << 20,  /* of one batch: 64 MiB */
+    WINDOW = 65536,
+    POINTS_MAX = (32768 - sizeof(result_head)) / sizeof(result_point),
+    RETRY_NS = 5 * 1000000,
+    AGAIN_MAX = 3,
+};
+#define WITHIN_NS (30ull * 1000000000) /* when the asker gave no deadline */
+
+enum job_state { JOB_FREE, JOB_FIND, JOB_ASK, JOB_HEADS, JOB_READ, JOB_SEND, JOB_CREDIT, JOB_LATER };
+enum send_step { SEND_SERIES, SEND_POINTS, SEND_CLOSE };
+
+typedef struct job job;
+
+/* One HEADS ask of a batch. */
+typedef struct heads_wait {
+    job     *job;
+    uint64_t corr; /* 0: none under way */
+    uint32_t at;   /* index in the batch of the series that came last */
+} heads_wait;
+
+typedef struct member_rows {
+    head_row *rows;
+    uint32_t  count;
+} member_rows;
+
+struct job {
+    enum job_state state;
+    enum job_state then; /* after JOB_LATER */
+    ak_msg         m;
+    targets        targets;
+    fold           fold;
+    scan          *scan;
+    uint32_t       batch_from, batch_end, batch_max; /* of targets */
+    uint32_t       member; /* the target that is being read */
+    bool           reading; /* scan_start was called for it */
+    uint32_t       again;
+    uint32_t       head_rows; /* of the batch */
+    member_rows    heads[BATCH_MAX];
+    heads_wait     wait[BOARD_PARTS_MAX];
+    uint32_t       waits;
+    uint64_t       sealed[BOARD_PARTS_MAX];
+    bool           reached[BOARD_PARTS_MAX];
+    int64_t       *times; /* the head of the member, sorted */
+    double        *values;
+    enum send_step  step;
+    const result_point *points;
+    uint32_t       point_count, sent;
+    int64_t        next_us;
+    uint32_t       group_from; /* first target of the answer's series */
+};
+
+typedef struct query {
+    ak          *k;
+    part_reader *readers[BOARD_PARTS_MAX];
+    job          jobs[JOBS_MAX];
+    uint32_t     busy;
+    uint32_t     turn;
+    bool         pumping; /* a timer is set that goes on at once */
+    bool         resting; /* ... that goes on in a while */
+} query;
+
+/* ---- a job's end ---- */
+
+static void
+drop_heads(job *j)
+{
+    for (uint32_t i = 0; i < BATCH_MAX; i++)
+        free(j->heads[i].rows);
+    memset(j->heads, 0, sizeof j->heads);
+    free(j->times);
+    free(j->values);
+    j->times = NULL;
+    j->values = NULL;
+    j->head_rows = 0;
+}
+
+static void
+cancel_asks(query *q, job *j)
+{
+    for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++) {
+        if (j->wait[p].corr != 0)
+            ak_cancel(q->k, j->wait[p].corr);
+        j->wait[p].corr = 0;
+    }
+    j->waits = 0;
+}
+
+static void
+drop(query *q, job *j)
+{
+    cancel_asks(q, j);
+    drop_heads(j);
+    targets_close(&j->targets);
+    fold_close(&j->fold);
+    scan_free(&j->scan);
+    memset(j, 0, sizeof *j);
+    q->busy--;
+}
+
+static void
+finish(query *q, job *j, int rc)
+{
+    result_head h = { .kind = RESULT_END, .rc = rc };
+
+    if (rc == E_IO || rc == E_NOMEM || rc == E_BAD)
+        log_error("query.failed", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
+    err_clear();
+    ak_reply(q->k, &j->m, MSG_RESULT, &h, sizeof h);
+    drop(q, j);
+}
+
+/* ---- heads ---- */
+
+/* The next batch: at most batch_max series; a folded series of the answer may go over several batches. */
+static void
+begin_batch(job *j)
+{
+    drop_heads(j);
+    j->batch_from = j->member;
+    j->batch_end = j->member + j->batch_max < j->targets.count ? j->member + j->batch_max : j->targets.count;
+    memset(j->reached, 0, sizeof j->reached);
+    memset(j->sealed, 0, sizeof j->sealed);
+    j->state = JOB_ASK;
+}
+
+static uint64_t
+time_left(const query *q, const job *j)
+{
+    uint64_t now = ak_now_ns(q->k);
+
+    if (j->m.deadline_ns == 0)
+        return WITHIN_NS;
+    return j->m.deadline_ns > now ? j->m.deadline_ns - now : 1;
+}
+
+static bool
+ask_part(query *q, job *j, uint16_t no)
+{
+    struct {
+        heads_ask ask;
+        uint32_t  series[BATCH_MAX];
+    } body = { .ask = { .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us } };
+
+    for (uint32_t i = j->batch_from; i < j->batch_end; i++)
+        if (j->targets.at[i].part == no)
+            body.series[body.ask.series_count++] = j->targets.at[i].series;
+    if (body.ask.series_count == 0)
+        return true;
+    j->wait[no] = (heads_wait){ .job = j, .at = j->batch_from };
+    j->wait[no].corr = ak_ask_stream(q->k, addr_of(KIND_INGEST, no), MSG_HEADS, &body,
+                                       (uint32_t)(sizeof body.ask + body.ask.series_count * 4),
+                                       time_left(q, j), &j->wait[no], WINDOW);
+    if (j->wait[no].corr == 0)
+        return false;
+    j->waits++;
+    return true;
+}
+
+/* All parts are asked, or none: an answer of an earlier moment would do, but is simpler not to have. */
+static void
+ask_heads(query *q, job *j)
+{
+    uint16_t parts = board_parts(ak_board(q->k));
+
+    for (uint16_t p = 0; p < parts && p < BOARD_PARTS_MAX; p++)
+        if (!ask_part(q, j, p)) {
+            cancel_asks(q, j);
+            drop_heads(j);
+            j->state = JOB_LATER;
+            j->then = JOB_ASK;
+            return;
+        }
+    j->state = j->waits > 0 ? JOB_HEADS : JOB_READ;
+}
+
+/* Too many rows at once, or the partition has no room now: less, later, or not at all. */
+static void
+heads_failed(query *q, job *j, int rc)
+{
+    cancel_asks(q, j);
+    drop_heads(j);
+    if (rc == E_LIMIT && j->batch_max > 1) {
+        j->batch_max = j->batch_max / 4 > 0 ? j->batch_max / 4 : 1;
+        begin_batch(j);
+    } else if (rc == E_AGAIN) {
+        j->state = JOB_LATER;
+        j->then = JOB_ASK;
+    } else {
+        finish(q, j, rc);
+    }
+}
+
+static member_rows *
+member_of(job *j, heads_wait *w, uint32_t no, uint32_t series)
+{
+    for (; w->at < j->batch_end; w->at++)
+        if (j->targets.at[w->at].part == no && j->targets.at[w->at].series == series)
+            return &j->heads[w->at - j->batch_from];
+    return NULL;
+}
+
+static int
+take_rows(job *j, heads_wait *w, const ak_msg *m)
+{
+    member_rows *to;
+    head_row    *rows;
+    head_rows    h;
+
+    memcpy(&h, m->body, sizeof h);
+    if (h.rows > (m->len - sizeof h) / sizeof *rows)
+        return err(E_BAD, "head rows");
+    if (h.rows == 0)
+        return E_OK;
+    if (j->head_rows + h.rows > HEADS_ROWS_MAX)
+        return err(E_LIMIT, "unsealed rows of a query");
+    to = member_of(j, w, addr_part(m->from), h.series);
+    if (to == NULL)
+        return err(E_BAD, "head rows of a series that was not asked for");
+    rows = realloc(to->rows, (to->count + h.rows) * sizeof *rows);
+    if (rows == NULL)
+        return err(E_NOMEM, "head rows");
+    memcpy(rows + to->count, (const uint8_t *)m->body + sizeof h, h.rows * sizeof *rows);
+    to->rows = rows;
+    to->count += h.rows;
+    j->head_rows += h.rows;
+    return E_OK;
+}
+
+static void pump_soon(query *q);
+
+static ak_verdict
+on_head_rows(ak *k, void *self, const ak_msg *m)
+{
+    query      *q = self;
+    heads_wait *w = m->ctx;
+    job        *j;
+    head_rows   h;
+    int         rc;
+
+    if (w == NULL || w->job == NULL || w->corr != m->corr)
+        return AK_DONE;
+    j = w->job;
+    rc = take_rows(j, w, m);
+    if (m->flags & ENV_MORE) {
+        ak_credit(k, m->corr, m->len);
+    } else {
+        memcpy(&h, m->body, sizeof h);
+        w->corr = 0;
+        j->sealed[addr_part(m->from)] = h.sealed_seq;
+        if (--j->waits == 0 && rc == E_OK)
+            j->state = JOB_READ;
+    }
+    if (rc < 0)
+        heads_failed(q, j, rc);
+    pump_soon(q);
+    return AK_DONE;
+}
+
+/* MSG_FAIL, MSG_LATE: a partition did not answer. */
+static ak_verdict
+on_no_heads(ak *k, void *self, const ak_msg *m)
+{
+    query      *q = self;
+    heads_wait *w = m->ctx;
+    int32_t     rc = E_LATE;
+
+    (void)k;
+    if (w == NULL || w->job == NULL || w->corr != m->corr)
+        return AK_DONE;
+    if (m->type == MSG_FAIL && m->len >= sizeof rc)
+        memcpy(&rc, m->body, sizeof rc);
+    w->corr = 0;
+    w->job->waits--;
+    heads_failed(q, w->job, rc < 0 ? rc : E_GONE);
+    pump_soon(q);
+    return AK_DONE;
+}
+
+/* ---- reading ---- */
+
+static int
+reader_of(query *q, uint16_t no, part_reader **out)
+{
+    const options *o = ak_options(q->k);
+    char           scratch[4200];
+    int            rc;
+
+    if (q->readers[no] == NULL) {
+        snprintf(scratch, sizeof scratch, "%s/reader.%u.%u", ak_run_dir(q->k), addr_part(ak_self(q->k)), no);
+        rc = part_reader_open(&q->readers[no], ak_data_dir(q->k), no,
+                              ak_same_process(q->k, addr_of(KIND_INGEST, no)), scratch,
+                              (o->storage_cache_mb << 20) / max_u64(board_parts(ak_board(q->k)), 1));
+        if (rc < 0)
+            return err(rc, "read partition %u", no);
+    }
+    *out = q->readers[no];
+    return E_OK;
+}
+
+/* After trouble the reader is opened anew by whoever comes next. */
+static void
+forget_reader(query *q, uint16_t no)
+{
+    for (uint32_t i = 0; i < JOBS_MAX; i++) {
+        job *j = &q->jobs[i];
+
+        if (j->scan == NULL)
+            continue;
+        scan_forget_reader(j->scan);
+        j->reading = false; /* its member is read again from the start */
+    }
+    part_reader_close(&q->readers[no]);
+}
+
+static int
+start_member(query *q, job *j)
+{
+    const target *t = &j->targets.at[j->member];
+    member_rows  *rows = &j->heads[j->member - j->batch_from];
+    part_reader  *r;
+    uint32_t      n;
+    int           rc;
+
+    if ((rc = reader_of(q, t->part, &r)) < 0)
+        return rc;
+    if (!j->reached[t->part] && (rc = part_reader_reach(r, j->sealed[t->part])) < 0)
+        return err(rc, "partition %u", t->part);
+    j->reached[t->part] = true;
+    free(j->times);
+    free(j->values);
+    j->times = malloc((rows->count + 1u) * sizeof *j->times);
+    j->values = malloc((rows->count + 1u) * sizeof *j->values);
+    if (j->times == NULL || j->values == NULL)
+        return err(E_NOMEM, "head rows");
+    n = merge_sort_heads(rows->rows, rows->count, j->times, j->values);
+    rc = scan_start(j->scan, r, t->series, &j->fold, (scan_head){ j->times, j->values, n });
+    j->reading = rc == E_OK;
+    return rc;
+}
+
+static void
+begin_group(job *j)
+{
+    const targets *t = &j->targets;
+    bool           many = j->member + 1 < t->count && targets_fold(t, &t->at[j->member], &t->at[j->member + 1]);
+
+    j->group_from = j->member;
+    fold_open(&j->fold, &(fold_spec){ .how = t->head.aggregation, .every = targets_every(t),
+                                      .start_us = t->head.start_us, .end_us = t->head.end_us,
+                                      .limit = t->head.limit, .newest_first = t->head.flags & QUERY_DESC,
+                                      .many = many });
+}
+
+/* A member is in: the group goes on, or its points leave. */
+static int
+end_member(job *j)
+{
+    const targets *t = &j->targets;
+
+    j->reading = false;
+    j->again = 0;
+    j->member++;
+    if (j->member < t->count && targets_fold(t, &t->at[j->group_from], &t->at[j->member])) {
+        if (j->member == j->batch_end)
+            begin_batch(j);
+        return E_OK;
+    }
+    j->state = JOB_SEND;
+    j->step = SEND_SERIES;
+    j->sent = 0;
+    return fold_finish(&j->fold, &j->points, &j->point_count, &j->next_us);
+}
+
+static void
+trouble(query *q, job *j, int rc)
+{
+    uint16_t no = j->targets.at[j->member].part;
+
+    if (rc == E_AGAIN && j->again++ < AGAIN_MAX) {
+        j->reading = false;
+        j->reached[no] = false;
+        j->state = JOB_LATER;
+        j->then = JOB_READ;
+        return;
+    }
+    if (rc == E_AGAIN || rc == E_IO || rc == E_GONE)
+        forget_reader(q, no);
+    finish(q, j, rc);
+}
+
+static void
+read_on(query *q, job *j)
+{
+    int64_t budget = ROWS_A_TURN;
+    int     rc = E_OK;
+
+    while (budget > 0 && j->state == JOB_READ && rc == E_OK) {
+        if (!j->reading)
+            rc = start_member(q, j);
+        if (rc == E_OK)
+            rc = scan_step(j->scan, &budget);
+        if (rc == 0)
+            rc = end_member(j);
+    }
+    if (rc < 0)
+        trouble(q, j, rc);
+}
+
+/* ---- sending ---- */
+
+static int
+send_series(query *q, job *j)
+{
+    const target *t = &j->targets.at[j->group_from];
+    uint8_t       group = j->targets.head.group_by;
+    view          metric = group == GROUP_MACHINE || group == GROUP_ALL ? (view){ 0 } : t->metric;
+    view          unit = { 0 };
+    board_series  s;
+    struct {
+        result_head   h;
+        result_series s;
+        uint8_t       text[2048];
+    } body = { .h = { .kind = RESULT_SERIES } };
+
+    if (metric.len > 0 && table_read(board_table(ak_board(q->k), BOARD_SERIES, t->part), t->series, &s))
+        unit = board_string(ak_board(q->k), BOARD_SERIES, t->part, s.unit);
+    if (metric.len + unit.len > sizeof body.text)
+        return err(E_BAD, "names of series %u", t->series);
+    body.s = (result_series){ .machine = group == GROUP_METRIC || group == GROUP_ALL ? 0 : t->machine,
+                              .metric_len = (uint16_t)metric.len, .unit_len = (uint16_t)unit.len };
+    if (metric.len > 0)
+        memcpy(body.text, metric.at, metric.len);
+    if (unit.len > 0)
+        memcpy(body.text + metric.len, unit.at, unit.len);
+    return ak_reply_part(q->k, &j->m, MSG_RESULT, &body,
+                         (uint32_t)(sizeof body.h + sizeof body.s + metric.len + unit.len));
+}
+
+static int
+send_points(query *q, job *j)
+{
+    struct {
+        result_head  h;
+        result_point p[POINTS_MAX];
+    } body;
+    uint32_t n = j->point_count - j->sent < POINTS_MAX ? j->point_count - j->sent : POINTS_MAX;
+    int      rc;
+
+    /* A small window must let at least some through. */
+    if (j->m.window > 0 && j->m.window < sizeof body + ENVELOPE_LEN && n > 64)
+        n = 64;
+    body.h = (result_head){ .kind = RESULT_POINTS, .count = n };
+    memcpy(body.p, j->points + j->sent, n * sizeof *body.p);
+    rc = ak_reply_part(q->k, &j->m, MSG_RESULT, &body, (uint32_t)(sizeof body.h + n * sizeof *body.p));
+    if (rc == E_OK)
+        j->sent += n;
+    return rc;
+}
+
+static int
+send_step(query *q, job *j)
+{
+    result_head close = { .kind = RESULT_CLOSE, .next_us = j->next_us };
+
+    switch (j->step) {
+    case SEND_SERIES:
+        return send_series(q, j);
+    case SEND_POINTS:
+        return j->sent < j->point_count ? send_points(q, j) : E_OK;
+    case SEND_CLOSE:
+        break;
+    }
+    return ak_reply_part(q->k, &j->m, MSG_RESULT, &close, sizeof close);
+}
+
+static void
+sent_all(query *q, job *j)
+{
+    if (j->member == j->targets.count) {
+        finish(q, j, E_OK);
+        return;
+    }
+    begin_group(j);
+    j->state = JOB_READ;
+    if (j->member == j->batch_end)
+        begin_batch(j);
+}
+
+static void
+send_on(query *q, job *j)
+{
+    int rc;
+
+    while ((rc = send_step(q, j)) == E_OK) {
+        if (j->step == SEND_POINTS && j->sent < j->point_count)
+            continue;
+        if (j->step == SEND_CLOSE) {
+            sent_all(q, j);
+            return;
+        }
+        j->step++;
+    }
+    if (rc == E_AGAIN)
+        j->state = JOB_CREDIT;
+    else if (rc == E_GONE)
+        drop(q, j);
+    else
+        finish(q, j, rc);
+}
+
+/* ---- turns ---- */
+
+static void
+find_on(query *q, job *j)
+{
+    int rc = targets_find(&j->targets, ak_board(q->k), FIND_A_TURN);
+
+    if (rc < 0 || (rc == 0 && j->targets.count == 0)) {
+        finish(q, j, rc);
+    } else if (rc == 0) {
+        begin_group(j);
+        begin_batch(j);
+    }
+}
+
+static void
+turn_of(query *q, job *j)
+{
+    if (j->m.deadline_ns != 0 && ak_now_ns(q->k) > j->m.deadline_ns) {
+        finish(q, j, E_LATE);
+        return;
+    }
+    switch (j->state) {
+    case JOB_FIND:
+        find_on(q, j);
+        break;
+    case JOB_ASK:
+        ask_heads(q, j);
+        break;
+    case JOB_READ:
+        read_on(q, j);
+        break;
+    case JOB_SEND:
+        send_on(q, j);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool
+is_runnable(const job *j)
+{
+    return j->state == JOB_FIND || j->state == JOB_ASK || j->state == JOB_READ || j->state == JOB_SEND;
+}
+
+static void
+pump_soon(query *q)
+{
+    if (q->pumping)
+        return;
+    q->pumping = true;
+    ak_timer(q->k, 0, &q->pumping);
+}
+
+/* One piece of one job, the next job the next time; jobs that wait for room look again in a while. */
+static void
+pump(query *q)
+{
+    bool more = false, later = false;
+
+    for (uint32_t i = 0; i < JOBS_MAX; i++) {
+        job *j = &q->jobs[(q->turn + i) % JOBS_MAX];
+
+        if (is_runnable(j)) {
+            q->turn = (uint32_t)(j - q->jobs) + 1;
+            turn_of(q, j);
+            break;
+        }
+    }
+    for (uint32_t i = 0; i < JOBS_MAX; i++) {
+        more = more || is_runnable(&q->jobs[i]);
+        later = later || q->jobs[i].state == JOB_LATER;
+    }
+    if (more)
+        pump_soon(q);
+    if (later && !q->resting) {
+        q->resting = true;
+        ak_timer(q->k, RETRY_NS, &q->resting);
+    }
+}
+
+static ak_verdict
+on_timer(ak *k, void *self, const ak_msg *m)
+{
+    query *q = self;
+
+    (void)k;
+    if (m->ctx == &q->resting) {
+        q->resting = false;
+        for (uint32_t i = 0; i < JOBS_MAX; i++)
+            if (q->jobs[i].state == JOB_LATER)
+                q->jobs[i].state = q->jobs[i].then;
+    } else {
+        q->pumping = false;
+    }
+    pump(q);
+    return AK_DONE;
+}
+
+/* ---- asks ---- */
+
+static ak_verdict
+on_query(ak *k, void *self, const ak_msg *m)
+{
+    query      *q = self;
+    job        *j = q->jobs;
+    result_head end = { .kind = RESULT_END };
+
+    if (q->busy == JOBS_MAX)
+        return AK_WAIT; /* the lane is the queue; its asks have deadlines */
+    while (j->state != JOB_FREE)
+        j++;
+    end.rc = targets_open(&j->targets, view_of(m->body, m->len));
+    if (end.rc == E_OK)
+        end.rc = scan_new(&j->scan);
+    if (end.rc < 0) {
+        err_clear();
+        targets_close(&j->targets);
+        if (end.rc == E_BAD)
+            return AK_BAD;
+        ak_reply(k, m, MSG_RESULT, &end, sizeof end);
+        return AK_DONE;
+    }
+    j->m = *m;
+    j->m.body = NULL;
+    j->batch_max = BATCH_MAX;
+    j->state = JOB_FIND;
+    q->busy++;
+    count_add(ak_counters(k), COUNT_QUERIES, 1);
+    pump_soon(q);
+    return AK_DONE;
+}
+
+static job *
+job_of(query *q, const ak_msg *m)
+{
+    for (uint32_t i = 0; i < JOBS_MAX; i++)
+        if (q->jobs[i].state != JOB_FREE && q->jobs[i].m.corr == m->corr && q->jobs[i].m.from == m->from)
+            return &q->jobs[i];
+    return NULL;
+}
+
+static ak_verdict
+on_credit(ak *k, void *self, const ak_msg *m)
+{
+    job *j = job_of(self, m);
+
+    (void)k;
+    if (j != NULL && j->state == JOB_CREDIT) {
+        j->state = JOB_SEND;
+        pump_soon(self);
+    }
+    return AK_DONE;
+}
+
+static ak_verdict
+on_cancel(ak *k, void *self, const ak_msg *m)
+{
+    job *j = job_of(self, m);
+
+    (void)k;
+    if (j != NULL)
+        drop(self, j);
+    return AK_DONE;
+}
+
+/* ---- life ---- */
+
+static int
+init(ak *k, void *self)
+{
+    query *q = self;
+
+    q->k = k;
+    return E_OK;
+}
+
+static void
+stop(ak *k, void *self)
+{
+    query *q = self;
+
+    (void)k;
+    for (uint32_t i = 0; i < JOBS_MAX; i++)
+        if (q->jobs[i].state != JOB_FREE)
+            drop(q, &q->jobs[i]);
+    for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
+        if (q->readers[p] != NULL)
+            part_reader_close(&q->readers[p]);
+}
+
+static const ak_on on[] = {
+    { MSG_QUERY, 0, on_query },
+    { MSG_HEAD_ROWS, 0, on_head_rows },
+    { MSG_FAIL, 0, on_no_heads },
+    { MSG_LATE, 0, on_no_heads },
+    { MSG_CREDIT, 0, on_credit },
+    { MSG_CANCEL, 0, on_cancel },
+    { MSG_TIMER, 0, on_timer },
+    { 0 },
+};
+
+const ak_kind query_kind = {
+    .name = "query",
+    .self_size = sizeof(query),
+    .number = KIND_QUERY,
+    .on = on,
+    .init = init,
+    .stop = stop,
+};
