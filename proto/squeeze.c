@@ -57,9 +57,9 @@ gzip_turn(z_stream *z, view in, uint8_t *out, size_t room)
         z->next_out = &beyond;
         z->avail_out = 1;
         rc = inflate(z, Z_NO_FLUSH);
+        z->next_out = at;
         if (z->avail_out == 0)
             return E_LIMIT;
-        z->next_out = at;
     } else {
         rc = inflate(z, Z_NO_FLUSH);
     }
@@ -82,7 +82,7 @@ gzip_inflate(view in, uint8_t *out, size_t room, size_t *len)
         return E_NOMEM;
     while (rc == 1) /* each turn takes input or makes output, else zlib says Z_BUF_ERROR */
         rc = gzip_turn(&z, in, out, room);
-    *len = (size_t)(z.next_out - out);
+    *len = rc == E_OK ? (size_t)(z.next_out - out) : 0;
     inflateEnd(&z);
     return rc;
 }
