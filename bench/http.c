@@ -146,13 +146,16 @@ chunks_complete(const uint8_t *at, size_t len)
 int64_t
 http_answer_len(view in, int *status, view *body)
 {
-    const uint8_t *end = memmem(in.at, in.len, "\r\n\r\n", 4);
+    const uint8_t *end;
     view           head, length;
     size_t         n;
 
+    if (in.at == NULL || in.len < 12)
+        return 0;
+    end = memmem(in.at, in.len, "\r\n\r\n", 4);
     if (end == NULL)
         return in.len > 65536 ? E_BAD : 0;
-    if (in.len < 12 || memcmp(in.at, "HTTP/1.", 7) != 0)
+    if (memcmp(in.at, "HTTP/1.", 7) != 0)
         return E_BAD;
     *status = atoi((const char *)in.at + 9);
     n = (size_t)(end - in.at) + 4;
