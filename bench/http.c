@@ -103,7 +103,7 @@ unchunk(uint8_t *at, size_t len, view *body)
 {
     size_t in = 0, out = 0;
 
-    for (;;) {
+    while (at != NULL) {
         const uint8_t *eol = memmem(at + in, len - in, "\r\n", 2);
         size_t         n;
 
@@ -129,7 +129,7 @@ chunks_complete(const uint8_t *at, size_t len)
 {
     size_t in = 0;
 
-    while (in < len) {
+    while (at != NULL && in < len) {
         const uint8_t *eol = memmem(at + in, len - in, "\r\n", 2);
         size_t         n;
 
