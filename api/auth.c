@@ -41,7 +41,7 @@ auth_token(front *f, view token, caller *who)
 {
     jwt_claims claims;
     board_user user;
-    int64_t    now_s = ak_wall_us(f->k) / 1000000;
+    int64_t    now_s = front_wall_us() / 1000000;
 
     memset(who, 0, sizeof *who);
     switch (jwt_verify(f->secrets.jwt, token, now_s, &claims)) {
@@ -78,7 +78,7 @@ auth_key(front *f, view key, caller *who)
         return refuse(401, "Invalid API key.");
     crypto_keyed_hash(f->secrets.keys, key, hash);
     found = board_find_key(f->board, hash, &k) != 0 && crypto_equal(k.hash, hash, sizeof hash);
-    if (!found || !(k.flags & BOARD_LIVE) || (k.expires_us != 0 && k.expires_us <= ak_wall_us(f->k)))
+    if (!found || !(k.flags & BOARD_LIVE) || (k.expires_us != 0 && k.expires_us <= front_wall_us()))
         return refuse(401, "Invalid API key.");
     who->key = k.no;
     who->scopes = k.scopes;

@@ -9,12 +9,13 @@
 #include "proto/err.h"
 #include "proto/hash.h"
 #include "proto/log.h"
+#include "proto/squeeze.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096, EMAIL_MAX = 320 };
+enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096, EMAIL_MAX = 320, POSTPONED_MAX = 1024 };
 #define NS_PER_MS UINT64_C(1000000)
 #define JSON_TYPE "application/json"
 #define PROBLEM_TYPE "application/problem+json"
@@ -26,6 +27,18 @@ struct arena_chunk {
     _Alignas(16) uint8_t bytes[];
 };
 
+/* An ask for which there is no room now waits here: answers under way give their room back. */
+struct postponed {
+    postponed *next;
+    ask       *a;
+    addr       to;
+    uint64_t   until_ns;
+    uint32_t   window;
+    uint32_t   len;
+    uint16_t   type;
+    _Alignas(16) uint8_t body[];
+};
+
 uint64_t
 front_now_ns(void)
 {
@@ -33,6 +46,15 @@ front_now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+int64_t
+front_wall_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 /* ---- life ---- */
@@ -85,7 +107,7 @@ call_free(call *c)
 static void
 call_free_if_over(call *c)
 {
-    if (c->x == NULL && c->asks == NULL)
+    if (c->x == NULL && c->asks == NULL && !c->helped)
         call_free(c);
 }
 
@@ -99,7 +121,7 @@ on_gone(void *owner)
     c->x = NULL;
     for (ask *a = c->asks; a != NULL; a = next) {
         next = a->next;
-        if (!a->stream)
+        if (!a->stream || a->corr == 0)
             continue;
         ak_cancel(c->f->k, a->corr);
         call_unexpect(a);
@@ -129,6 +151,10 @@ call_release_all(front *f)
         next = a->next;
         free(a);
     }
+    for (postponed *p = f->postponed, *next; p != NULL; p = next) {
+        next = p->next;
+        free(p);
+    }
     f->free_calls = NULL;
     f->free_asks = NULL;
 }
@@ -137,7 +163,7 @@ void
 call_end_all(front *f)
 {
     for (call *c = f->calls; c != NULL; c = c->next)
-        if (c->x != NULL && !c->x->answered)
+        if (c->x != NULL && !c->answered)
             call_unavailable(c, addr_kind(ak_self(f->k)), E_GONE);
 }
 
@@ -299,12 +325,10 @@ call_is_gone(const call *c)
     return c->x == NULL;
 }
 
-uint64_t
-call_within_ns(const call *c)
+static uint64_t
+within_ns(const call *c)
 {
-    uint32_t ms = c->route != NULL && c->route->within_ms != 0 ? c->route->within_ms : WITHIN_MS;
-
-    return ms * NS_PER_MS;
+    return (c->route != NULL && c->route->within_ms != 0 ? c->route->within_ms : WITHIN_MS) * NS_PER_MS;
 }
 
 /* ---- answering ---- */
@@ -337,8 +361,8 @@ call_wants(const call *c, const char *media_type)
     return list_has(call_header(c, "accept"), view_str(media_type));
 }
 
-static bool
-origin_allowed(const call *c, view origin)
+bool
+call_origin_allowed(const call *c, view origin)
 {
     const char *allowed = c->f->options->http_cors_origins;
 
@@ -357,7 +381,7 @@ add_common_headers(call *c)
     http_add_header(c->x, "X-Request-Id", view_of(c->request_id, c->request_id_len));
     if (c->f->options->http_cors_origins != NULL && c->f->options->http_cors_origins[0] != '\0')
         http_add_static(c->x, "Vary", "Origin");
-    if (origin_allowed(c, origin)) {
+    if (call_origin_allowed(c, origin)) {
         http_add_header(c->x, "Access-Control-Allow-Origin", origin);
         http_add_static(c->x, "Access-Control-Expose-Headers",
                         "X-Request-Id, X-Durability, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
@@ -636,16 +660,85 @@ call_on_reply(front *f, const ak_msg *m)
         then(c, m);
 }
 
+static bool
+try_ask(front *f, const postponed *p, const void *body, uint64_t wait_ns)
+{
+    if (p->window == 0)
+        p->a->corr = ak_ask(f->k, p->to, p->type, body, p->len, wait_ns, p->a);
+    else
+        p->a->corr = ak_ask_stream(f->k, p->to, p->type, body, p->len, wait_ns, p->a, p->window);
+    return p->a->corr != 0;
+}
+
+static void
+give_up_ask(const postponed *p)
+{
+    call *c = p->a->c;
+
+    call_unexpect(p->a);
+    if (c->x == NULL)
+        call_free_if_over(c);
+    else
+        call_unavailable(c, addr_kind(p->to), E_FULL);
+}
+
+/* Once a turn.  What waits longest comes first; a destination that is full holds up its own only. */
+void
+call_retry_asks(front *f)
+{
+    postponed **at = &f->postponed;
+    uint64_t    now = f->postponed == NULL ? 0 : front_now_ns();
+    uint32_t    full = 0;
+
+    while (*at != NULL) {
+        postponed *p = *at;
+        bool       gone = p->a->c->x == NULL || p->until_ns <= now;
+        uint32_t   kind = 1u << addr_kind(p->to);
+
+        if (!gone && ((full & kind) != 0 || !try_ask(f, p, p->body, p->until_ns - now))) {
+            full |= kind;
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        if (*at == NULL)
+            f->postponed_tail = at;
+        f->postponed_count--;
+        if (gone)
+            give_up_ask(p);
+        free(p);
+    }
+}
+
+static void
+start_ask(call *c, const postponed *p, const void *body)
+{
+    front     *f = c->f;
+    postponed *later;
+
+    if (f->postponed == NULL && try_ask(f, p, body, within_ns(c)))
+        return;
+    if (f->postponed_count >= POSTPONED_MAX) {
+        give_up_ask(p);
+        return;
+    }
+    later = malloc(sizeof *later + p->len);
+    ASSERT(later != NULL);
+    *later = *p;
+    later->next = NULL;
+    later->until_ns = front_now_ns() + within_ns(c);
+    memcpy(later->body, body, p->len);
+    *f->postponed_tail = later;
+    f->postponed_tail = &later->next;
+    f->postponed_count++;
+}
+
 void
 call_ask(call *c, addr to, uint16_t type, const void *body, uint32_t len, call_then *then)
 {
     ask *a = call_expect(c, then, false);
 
-    a->corr = ak_ask(c->f->k, to, type, body, len, call_within_ns(c), a);
-    if (a->corr != 0)
-        return;
-    call_unexpect(a);
-    call_unavailable(c, addr_kind(to), E_FULL);
+    start_ask(c, &(postponed){ .a = a, .to = to, .type = type, .len = len }, body);
 }
 
 void
@@ -654,36 +747,37 @@ call_ask_stream(call *c, addr to, uint16_t type, const void *body, uint32_t len,
     ask *a = call_expect(c, then, true);
 
     a->stream = true;
-    a->corr = ak_ask_stream(c->f->k, to, type, body, len, call_within_ns(c), a, window);
-    if (a->corr != 0)
+    start_ask(c, &(postponed){ .a = a, .to = to, .type = type, .len = len, .window = window }, body);
+}
+
+void
+call_cancel(call *c, uint64_t corr)
+{
+    ask *a = c->asks;
+
+    while (a != NULL && a->corr != corr)
+        a = a->next;
+    if (a == NULL)
         return;
+    ak_cancel(c->f->k, corr);
     call_unexpect(a);
-    call_unavailable(c, addr_kind(to), E_FULL);
 }
 
 void
 call_registry(call *c, uint16_t op, view params, call_then *then)
 {
-    addr     registry = addr_of(KIND_REGISTRY, 0);
-    uint32_t len = (uint32_t)(sizeof(reg_ask) + params.len);
     reg_ask  head = { op, c->who.key != 0 ? ROLE_NONE : c->who.role, c->who.tenant, c->who.user, c->who.key };
-    ask     *a;
+    uint32_t len = (uint32_t)(sizeof head + params.len);
     uint8_t *body;
 
     if (len > msg_row_of(MSG_REG)->body_max) {
         call_fail(c, 413, "Request body is too large.");
         return;
     }
-    a = call_expect(c, then, false);
-    body = ak_ask_reserve(c->f->k, registry, MSG_REG, len, call_within_ns(c), a, &a->corr);
-    if (body == NULL) {
-        call_unexpect(a);
-        call_unavailable(c, KIND_REGISTRY, E_FULL);
-        return;
-    }
+    body = call_alloc(c, len);
     memcpy(body, &head, sizeof head);
     memcpy(body + sizeof head, params.at, params.len);
-    ak_commit(c->f->k, body, len);
+    call_ask(c, addr_of(KIND_REGISTRY, 0), MSG_REG, body, len, then);
 }
 
 bool
@@ -848,7 +942,7 @@ within_limit(call *c, enum limits_what what, uint64_t key, uint64_t per_minute)
     if (ok)
         return true;
     add_number_header(c, "Retry-After", s.retry_s);
-    add_number_header(c, "X-RateLimit-Reset", (uint64_t)(ak_wall_us(c->f->k) / 1000000) + s.reset_s);
+    add_number_header(c, "X-RateLimit-Reset", (uint64_t)(front_wall_us() / 1000000) + s.reset_s);
     snprintf(detail, sizeof detail, "Rate limit exceeded: %llu requests per minute%s.", (unsigned long long)s.limit,
              what == LIMIT_ADDRESS ? " per address" : what == LIMIT_ACCOUNT ? " per account" : "");
     call_fail(c, 429, detail);
@@ -908,20 +1002,101 @@ take_query(call *c)
     return count == 0;
 }
 
-/* False: answered. */
+static void have_bytes(call *c);
+
+/* A compressed body is inflated by a helper thread: ten megabytes would hold the loop for too long. */
+typedef struct inflation {
+    call        *c;
+    squeeze_kind kind;
+    int          rc;
+    uint8_t     *out;
+    size_t       room;
+    size_t       len;
+    size_t       in_len;
+    uint8_t      in[];
+} inflation;
+
+static void
+inflate_work(void *job)
+{
+    inflation *i = job;
+
+    i->rc = squeeze_inflate(i->kind, view_of(i->in, i->in_len), i->out, i->room, &i->len);
+    err_clear(); /* of this thread; it is the client's fault */
+}
+
+static void
+inflate_done(ak *k, void *self, void *job)
+{
+    inflation *i = job;
+    call      *c = i->c;
+
+    (void)k;
+    (void)self;
+    c->helped = false;
+    c->f->inflating -= i->room;
+    if (c->x == NULL || c->answered) {
+        free(i->out);
+        call_free_if_over(c);
+    } else if (i->rc < 0) {
+        free(i->out);
+        call_fail(c, i->rc == E_LIMIT ? 413 : 400,
+                  i->rc == E_LIMIT ? "Request body is too large." : "Request body cannot be decompressed.");
+    } else {
+        c->inflated = realloc(i->out, i->len + 16); /* pages that were not needed */
+        c->inflated = c->inflated == NULL ? i->out : c->inflated;
+        c->bytes = view_of(c->inflated, i->len);
+        have_bytes(c);
+    }
+    free(i);
+}
+
+static void
+inflate_start(call *c, squeeze_kind kind, size_t room)
+{
+    inflation *i;
+
+    if (c->f->inflating + room > c->f->options->limits_bodies_mb << 20) {
+        http_add_static(c->x, "Retry-After", "1");
+        call_fail(c, 503, "The server is busy; retry.");
+        return;
+    }
+    i = malloc(sizeof *i + c->bytes.len);
+    ASSERT(i != NULL);
+    *i = (inflation){ .c = c, .kind = kind, .room = room, .in_len = c->bytes.len, .out = malloc(room + 16) };
+    ASSERT(i->out != NULL);
+    memcpy(i->in, c->bytes.at, c->bytes.len);
+    if (ak_help(c->f->k, inflate_work, inflate_done, i) < 0) {
+        free(i->out);
+        free(i);
+        call_unavailable(c, KIND_FRONT, E_FULL);
+        return;
+    }
+    c->helped = true;
+    c->f->inflating += room;
+}
+
+/* False: answered, or under way. */
 static bool
 take_bytes(call *c)
 {
-    view coding = http_header(c->x, "content-encoding");
+    view         coding = http_header(c->x, "content-encoding");
+    size_t       most = (size_t)min_u64(c->route->body_max, c->f->options->limits_body_bytes);
+    squeeze_kind kind;
 
+    if (c->route->body_max == 0)
+        return true;
     c->bytes = c->x->body;
-    if (c->bytes.len > c->route->body_max) {
+    if (c->bytes.len > most) {
         call_fail(c, 413, "Request body is too large.");
         return false;
     }
     if (coding.len == 0 || view_eq(coding, VIEW_LIT("identity")))
         return true;
-    call_fail(c, 415, "Content encoding is not supported.");
+    if (squeeze_kind_of(coding, &kind))
+        inflate_start(c, kind, most);
+    else
+        call_fail(c, 415, "Content encoding is not supported.");
     return false;
 }
 
@@ -953,10 +1128,6 @@ take_body(call *c)
 {
     json_out *faults = &c->f->faults;
 
-    if (c->route->body_max == 0)
-        return true;
-    if (!take_bytes(c))
-        return false;
     if (c->route->body == NULL)
         return true;
     if (!is_json_type(http_header(c->x, "content-type"))) {
@@ -978,10 +1149,17 @@ take_body(call *c)
 }
 
 static void
+have_bytes(call *c)
+{
+    if (take_body(c))
+        c->route->fn(c);
+}
+
+static void
 answer_options(call *c, const char *allow)
 {
     http_add_header(c->x, "Allow", view_str(allow));
-    if (origin_allowed(c, http_header(c->x, "origin"))) {
+    if (call_origin_allowed(c, http_header(c->x, "origin"))) {
         http_add_header(c->x, "Access-Control-Allow-Methods", view_str(allow));
         http_add_static(c->x, "Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-Request-Id");
         http_add_static(c->x, "Access-Control-Max-Age", "600");
@@ -1040,6 +1218,6 @@ call_begin(front *f, exchange *x)
         call_unavailable(c, KIND_FRONT, E_GONE);
         return;
     }
-    if (match(c) && admit(c) && take_query(c) && take_body(c))
-        c->route->fn(c);
+    if (match(c) && admit(c) && take_query(c) && take_bytes(c))
+        have_bytes(c);
 }

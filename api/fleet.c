@@ -135,7 +135,7 @@ get_status(call *c)
             continue;
         if (m.part >= board_parts(b) || !board_arrival_of(b, m.part, no, &a))
             a = (board_arrival){ 0 };
-        status = machine_status_of(&m, &a, ak_wall_us(c->f->k));
+        status = machine_status_of(&m, &a, front_wall_us());
         counts[status]++;
         total++;
         add_machine(j, b, &m, &a, status);

@@ -103,6 +103,7 @@ init(ak *k, void *self)
     f->counters = ak_counters(k);
     f->number = addr_part(ak_self(k));
     f->json.max = JSON_MAX;
+    f->postponed_tail = &f->postponed;
     pack_init(&f->pack);
     if ((rc = routes_build()) < 0)
         return err(rc, "routes");
@@ -140,7 +141,10 @@ turn(front *f)
 
     ak_step(f->k, STEP_BUDGET);
     f->options = ak_options(f->k);
-    busy = ingest_turn(f->jobs) || http_is_touched(f->http);
+    call_retry_asks(f);
+    busy = ingest_turn(f->jobs);
+    ws_turn(f->ws);
+    busy = busy || http_is_touched(f->http);
     if (!busy)
         wait = ak_park(f->k);
     http_turn(f->http, wait);
@@ -159,6 +163,7 @@ drain(front *f)
         turn(f);
     f->stopping = true;
     call_end_all(f);
+    ws_close_all(f->ws);
     turn(f);
 }
 
@@ -211,6 +216,7 @@ const ak_kind front_kind = {
     .name = "front",
     .self_size = sizeof(front),
     .number = KIND_FRONT,
+    .helpers = 1,
     .on = on,
     .init = init,
     .flush = flush,

@@ -28,6 +28,7 @@ struct ask {
 };
 
 typedef struct arena_chunk arena_chunk;
+typedef struct postponed   postponed;
 
 struct call {
     exchange    *x; /* NULL: the client is gone */
@@ -55,6 +56,7 @@ struct call {
     uint8_t      address_len;
     bool         address_known;
     bool         answered;
+    bool         helped; /* a helper thread works on its body */
     char         request_id[REQUEST_ID_MAX];
     char         address[64];
 };
@@ -81,12 +83,17 @@ struct front {
     ws            *ws;
     fleet         *fleet;
     ingest_jobs   *jobs;
+    postponed     *postponed; /* asks that wait for room */
+    postponed    **postponed_tail;
+    uint32_t       postponed_count;
     uint32_t       calls_under_way;
+    uint64_t       inflating; /* bytes that helpers may fill */
     uint16_t       number;
     bool           stopping;
 };
 
-uint64_t front_now_ns(void); /* monotonic, now */
+uint64_t front_now_ns(void);  /* monotonic, now: the kernel's clock stands still while H2O runs */
+int64_t  front_wall_us(void); /* since the epoch */
 
 /* ---- call.c ---- */
 void call_begin(front *f, exchange *x);      /* http's on_request */
@@ -99,7 +106,9 @@ void call_unavailable(call *c, uint16_t kind, int rc); /* 503 and what belongs t
 void call_send_text(call *c, uint16_t status, const char *content_type, view body);
 bool call_wants(const call *c, const char *media_type); /* in Accept, by name */
 bool call_is_gone(const call *c);
-uint64_t call_within_ns(const call *c);
+bool call_origin_allowed(const call *c, view origin); /* by the CORS list */
+void call_cancel(call *c, uint64_t corr);
+void call_retry_asks(front *f);
 void call_release_all(front *f);
 
 /* ---- routes.c ---- */
@@ -129,6 +138,8 @@ void ws_free(ws *w);
 void ws_on_feed(ws *w, const ak_msg *m);
 void ws_on_event(ws *w, const ak_msg *m);
 void ws_tick(ws *w);
+void ws_turn(ws *w);      /* writes what the turn gathered */
+void ws_close_all(ws *w);
 uint32_t ws_count(const ws *w);
 
 #endif

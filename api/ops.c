@@ -96,7 +96,7 @@ get_ready(call *c)
         ask *a = call_expect(c, on_probed, true);
 
         a->tag = i;
-        a->corr = ak_ask(k, r->asked[i].who, MSG_PROBE, NULL, 0, call_within_ns(c), a);
+        a->corr = ak_ask(k, r->asked[i].who, MSG_PROBE, NULL, 0, PROBE_MS * UINT64_C(1000000), a);
         if (a->corr != 0)
             continue;
         call_unexpect(a);

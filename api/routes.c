@@ -14,11 +14,14 @@
 
 enum { SEGMENTS_MAX = 8, ENDPOINTS_MAX = 256 };
 
-extern const route fleet_routes[], ops_routes[];
+extern const route fleet_routes[], ingest_routes[], ops_routes[], readings_routes[], ws_routes[];
 
 const route *const all_routes[] = {
     fleet_routes,
+    ingest_routes,
     ops_routes,
+    readings_routes,
+    ws_routes,
     NULL,
 };
 

@@ -1,0 +1,709 @@
+/* readings.c - reading back: latest values from the board, time series from the query actor.
+ *
+ *   query parameters or body --> MSG_QUERY --> parts of MSG_RESULT --> JSON text --> client
+ *
+ * A part becomes text at once and its credit is given back when the client has taken it: an answer of any length
+ * holds a window of parts and one buffer.  An answer that ends before the buffer is full goes out whole.
+ */
+#include "api/front.h"
+#include "proto/err.h"
+#include "proto/instant.h"
+#include "proto/num.h"
+
+#include <stdlib.h>
+
+enum {
+    LIMIT_DEFAULT = 1000,
+    LIMIT_MAX = 10000,
+    METRICS_MAX = 100,
+    MACHINES_MAX = 1000,
+    QUERY_MS = 30000,
+    WINDOW = 65536,
+    FLUSH_AT = 16384,
+    CURSOR_LEN = 9,
+    CURSOR_V1 = 1,
+};
+#define DAY_US (INT64_C(86400) * 1000000)
+#define NO_CURSOR INT64_MIN
+
+/* ---- GET /machines/{id}/readings/latest ---- */
+
+typedef struct latest_row {
+    view         metric;
+    view         unit;
+    board_latest last;
+} latest_row;
+
+static int
+compare_latest(const void *va, const void *vb)
+{
+    const latest_row *a = va, *b = vb;
+    size_t            n = (size_t)min_u64(a->metric.len, b->metric.len);
+    int               order = n == 0 ? 0 : memcmp(a->metric.at, b->metric.at, n);
+
+    return order != 0 ? order : a->metric.len < b->metric.len ? -1 : a->metric.len > b->metric.len;
+}
+
+/* False: answered with 404. */
+static bool
+find_machine(call *c, board_machine *m)
+{
+    uuid id;
+
+    if (call_param_uuid(c, "id", &id) && board_find_machine_id(c->f->board, &id, m) != 0 &&
+        m->tenant == c->who.tenant && (m->flags & BOARD_LIVE) && m->part < board_parts(c->f->board))
+        return true;
+    call_fail(c, 404, "Machine not found.");
+    return false;
+}
+
+static latest_row *
+collect_latest(const board *b, const board_machine *m, size_t *count)
+{
+    latest_row *rows = NULL;
+    size_t      room = 0;
+    uint32_t    most = table_count(board_table(b, BOARD_SERIES, m->part));
+    uint32_t    s = board_machine_first_series(b, m->part, m->no);
+
+    *count = 0;
+    for (uint32_t i = 0; s != 0 && i < most; i++, s = board_next_series(b, m->part, s)) {
+        board_series series;
+        latest_row   row;
+
+        if (!board_latest_of(b, m->part, s, &row.last) ||
+            !table_read(board_table(b, BOARD_SERIES, m->part), s, &series))
+            continue;
+        row.metric = board_string(b, BOARD_SERIES, m->part, series.metric);
+        row.unit = board_string(b, BOARD_SERIES, m->part, series.unit);
+        if (*count == room) {
+            room = room == 0 ? 64 : room * 2;
+            rows = realloc(rows, room * sizeof *rows);
+            ASSERT(rows != NULL);
+        }
+        rows[(*count)++] = row;
+    }
+    return rows;
+}
+
+static void
+get_latest(call *c)
+{
+    board_machine m;
+    latest_row   *rows;
+    size_t        count;
+    json_out     *j;
+
+    if (!find_machine(c, &m))
+        return;
+    rows = collect_latest(c->f->board, &m, &count);
+    if (count > 1)
+        qsort(rows, count, sizeof *rows, compare_latest);
+    j = call_json(c);
+    json_open(j, '{');
+    json_name_uuid(j, "machine_id", &m.id);
+    json_name(j, VIEW_LIT("readings"));
+    json_open(j, '[');
+    for (size_t i = 0; i < count; i++) {
+        json_open(j, '{');
+        json_name_string(j, "metric_name", rows[i].metric);
+        json_name_number(j, "value", rows[i].last.value);
+        json_name_string(j, "unit", rows[i].unit);
+        json_name_time(j, "timestamp", rows[i].last.time_us);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+    json_close(j, '}');
+    free(rows);
+    call_send_json(c, 200);
+}
+
+/* ---- what is asked ---- */
+
+typedef struct series_query {
+    query_head head;
+    view       interval; /* as given; empty: raw */
+    view       aggregation;
+    view       metrics[METRICS_MAX];
+    bool       seen[METRICS_MAX];
+    uint32_t   machines[MACHINES_MAX];
+    uuid       machine_id; /* of GET */
+    bool       of_machine; /* GET: machine_id leads the answer */
+    bool       single;     /* GET of one metric: its object is the answer */
+    /* the answer so far */
+    json_out   text;
+    uint64_t   corr;
+    uint32_t   credit_due;
+    bool       begun;  /* the stream; false: all is still in text */
+    bool       opened; /* the outer object */
+    bool       in_series;
+} series_query;
+
+typedef struct source { /* of parameters: a query string or a body, both objects */
+    const char  *where;
+    const cJSON *from;
+} source;
+
+static view
+string_member(const cJSON *object, const char *name)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, name);
+
+    return cJSON_IsString(item) ? view_str(item->valuestring) : (view){ 0 };
+}
+
+static bool
+bad(call *c, source s, const char *name, const char *why)
+{
+    call_fail_field(c, s.where, name, why, "value_error");
+    return false;
+}
+
+static bool
+parse_interval(view text, query_head *h)
+{
+    static const struct {
+        const char *word;
+        uint8_t     every;
+        uint64_t    seconds;
+    } units[] = {
+        { "s", EVERY_SECOND, 1 },   { "m", EVERY_MINUTE, 60 },    { "h", EVERY_HOUR, 3600 },
+        { "d", EVERY_DAY, 86400 }, { "w", EVERY_WEEK, 604800 }, { "mo", EVERY_MONTH, 2678400 },
+    };
+    static const uint64_t most_s = UINT64_C(36600) * 86400;
+    uint64_t n = 0;
+    size_t   at = 0;
+
+    while (at < text.len && at < 9 && text.at[at] >= '0' && text.at[at] <= '9')
+        n = n * 10 + (uint64_t)(text.at[at++] - '0');
+    for (size_t i = 0; i < COUNT_OF(units); i++) {
+        if (!view_eq(view_of(text.at + at, text.len - at), view_str(units[i].word)))
+            continue;
+        h->every = units[i].every;
+        h->every_n = (uint32_t)n;
+        return n > 0 && n * units[i].seconds <= most_s && (units[i].every != EVERY_MONTH || n == 1);
+    }
+    return false;
+}
+
+static bool
+take_interval(call *c, source s, series_query *q)
+{
+    q->interval = string_member(s.from, "interval");
+    q->head.every = EVERY_RAW;
+    if (q->interval.len == 0)
+        return q->interval.at == NULL || bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
+    return parse_interval(q->interval, &q->head) || bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
+}
+
+static void
+take_aggregation(source s, series_query *q)
+{
+    static const char *const words[] = {
+#define X(AGG, number, name) name,
+        AGGREGATIONS(X)
+#undef X
+        NULL,
+    };
+    view given = string_member(s.from, "aggregation");
+    int  i = given.at == NULL ? AGG_AVG : word_index(words, given);
+
+    ASSERT(i >= 0); /* the schema has looked */
+    q->head.aggregation = (uint16_t)i;
+    q->aggregation = view_str(words[i]);
+}
+
+static bool
+take_range(call *c, source s, series_query *q)
+{
+    view start = string_member(s.from, "start"), end = string_member(s.from, "end");
+
+    q->head.end_us = front_wall_us();
+    if (end.at != NULL && !instant_parse(end, &q->head.end_us))
+        return bad(c, s, "end", "Time is not RFC 3339.");
+    q->head.start_us = q->head.end_us - DAY_US;
+    if (start.at != NULL && !instant_parse(start, &q->head.start_us))
+        return bad(c, s, "start", "Time is not RFC 3339.");
+    if (q->head.start_us >= q->head.end_us)
+        return bad(c, s, start.at != NULL ? "start" : "end", "Start must be before end.");
+    return true;
+}
+
+static bool
+take_cursor(call *c, source s, series_query *q)
+{
+    view    text = string_member(s.from, "cursor");
+    uint8_t raw[CURSOR_LEN];
+
+    q->head.cursor_us = NO_CURSOR;
+    if (text.at == NULL)
+        return true;
+    if (base64url_decode(text, raw, sizeof raw) != CURSOR_LEN || raw[0] != CURSOR_V1)
+        return bad(c, s, "cursor", "Cursor is not one of ours.");
+    q->head.cursor_us = (int64_t)load_be64(raw + 1);
+    if (q->head.cursor_us == NO_CURSOR)
+        return bad(c, s, "cursor", "Cursor is not one of ours.");
+    return true;
+}
+
+static bool
+take_metrics(call *c, source s, const char *name, series_query *q)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(s.from, name);
+    const cJSON *item;
+
+    if (!cJSON_IsArray(list))
+        return true;
+    cJSON_ArrayForEach(item, list)
+    {
+        view v = view_str(item->valuestring);
+        bool again = false;
+
+        for (uint32_t i = 0; i < q->head.metrics; i++)
+            again |= view_eq(q->metrics[i], v);
+        if (again)
+            continue;
+        if (q->head.metrics == METRICS_MAX)
+            return bad(c, s, name, "At most 100 metrics.");
+        q->metrics[q->head.metrics++] = v;
+    }
+    return true;
+}
+
+/* What GET and POST have in common. */
+static bool
+take_common(call *c, source s, series_query *q)
+{
+    const cJSON *limit = cJSON_GetObjectItemCaseSensitive(s.from, "limit");
+    view         fill = string_member(s.from, "fill");
+    view         zone = string_member(s.from, "timezone");
+
+    q->head.tenant = c->who.tenant;
+    q->head.limit = cJSON_IsNumber(limit) ? (uint32_t)limit->valuedouble : LIMIT_DEFAULT;
+    if (view_eq(string_member(s.from, "order"), VIEW_LIT("desc")))
+        q->head.flags |= QUERY_DESC;
+    if (fill.at != NULL && !view_eq(fill, VIEW_LIT("none")))
+        return bad(c, s, "fill", "Only fill=none is supported by this version.");
+    if (zone.at != NULL && !view_eq(zone, VIEW_LIT("UTC")))
+        return bad(c, s, "timezone", "Only timezone=UTC is supported by this version.");
+    take_aggregation(s, q);
+    return take_interval(c, s, q) && take_range(c, s, q) && take_cursor(c, s, q);
+}
+
+/* ---- the answer ---- */
+
+static void
+query_drop(void *kept)
+{
+    series_query *q = kept;
+
+    json_out_free(&q->text);
+}
+
+static void
+open_answer(series_query *q)
+{
+    if (q->opened)
+        return;
+    q->opened = true;
+    if (q->single)
+        return;
+    json_open(&q->text, '{');
+    if (q->of_machine)
+        json_name_uuid(&q->text, "machine_id", &q->machine_id);
+    json_name(&q->text, VIEW_LIT("series"));
+    json_open(&q->text, '[');
+}
+
+static void
+name_text(json_out *j, const char *name, view v)
+{
+    if (v.len == 0)
+        json_name_null(j, name);
+    else
+        json_name_string(j, name, v);
+}
+
+/* `machine` NULL: folded over machines; unit NULL: no reading was ever there. */
+static void
+open_series(series_query *q, const uuid *machine, view metric, view unit)
+{
+    json_out *j = &q->text;
+    bool      raw = q->head.every == EVERY_RAW;
+
+    json_open(j, '{');
+    if (machine != NULL)
+        json_name_uuid(j, "machine_id", machine);
+    else
+        json_name_null(j, "machine_id");
+    name_text(j, "metric_name", metric);
+    if (unit.at != NULL)
+        json_name_string(j, "unit", unit);
+    else
+        json_name_null(j, "unit");
+    name_text(j, "interval", q->interval);
+    name_text(j, "aggregation", raw ? (view){ 0 } : q->aggregation);
+    json_name_string(j, "timezone", VIEW_LIT("UTC"));
+    json_name_time(j, "start", q->head.start_us);
+    json_name_time(j, "end", q->head.end_us);
+    json_name(j, VIEW_LIT("data"));
+    json_open(j, '[');
+    q->in_series = true;
+}
+
+static void
+close_series(series_query *q, int64_t next_us)
+{
+    json_out *j = &q->text;
+    uint8_t   raw[CURSOR_LEN] = { CURSOR_V1 };
+    char      text[16];
+
+    json_close(j, ']');
+    if (next_us == NO_CURSOR) {
+        json_name_null(j, "next_cursor");
+    } else {
+        store_be64(raw + 1, (uint64_t)next_us);
+        json_name_string(j, "next_cursor",
+                         view_of(text, base64url_encode(view_of(raw, sizeof raw), text, sizeof text)));
+    }
+    json_close(j, '}');
+    q->in_series = false;
+}
+
+static bool
+on_series(call *c, series_query *q, const uint8_t *at, size_t len)
+{
+    result_series s;
+    board_machine m;
+    const uuid   *id = NULL;
+    view          metric;
+
+    if (q->in_series || len < sizeof s)
+        return false;
+    memcpy(&s, at, sizeof s);
+    if (len - sizeof s < (size_t)s.metric_len + s.unit_len)
+        return false;
+    metric = view_of(at + sizeof s, s.metric_len);
+    for (uint32_t i = 0; i < q->head.metrics; i++)
+        q->seen[i] |= view_eq(q->metrics[i], metric);
+    if (s.machine != 0 && table_read(board_table(c->f->board, BOARD_MACHINES, 0), s.machine, &m)) {
+        if (m.tenant != c->who.tenant)
+            return false;
+        id = &m.id;
+    }
+    open_answer(q);
+    open_series(q, id, metric, view_of(at + sizeof s + s.metric_len, s.unit_len));
+    return true;
+}
+
+static bool
+on_points(series_query *q, const uint8_t *at, size_t len, uint32_t count)
+{
+    json_out *j = &q->text;
+
+    if (!q->in_series || count > len / sizeof(result_point))
+        return false;
+    for (uint32_t i = 0; i < count; i++, at += sizeof(result_point)) {
+        result_point p;
+
+        memcpy(&p, at, sizeof p);
+        json_open(j, '{');
+        json_name_time(j, "timestamp", p.time_us);
+        json_name_number(j, "value", p.value);
+        if (q->head.every != EVERY_RAW) {
+            json_name_int(j, "count", (int64_t)p.count);
+            json_name_number(j, "min", p.min);
+            json_name_number(j, "max", p.max);
+        }
+        json_close(j, '}');
+    }
+    return true;
+}
+
+/* Names that were asked for and have no readings are series without data. */
+static void
+finish_text(series_query *q)
+{
+    open_answer(q);
+    for (uint32_t i = 0; q->of_machine && i < q->head.metrics; i++) {
+        if (q->seen[i])
+            continue;
+        open_series(q, &q->machine_id, q->metrics[i], (view){ 0 });
+        close_series(q, NO_CURSOR);
+    }
+    if (q->single)
+        return;
+    json_close(&q->text, ']');
+    json_close(&q->text, '}');
+}
+
+static void
+on_drained(call *c)
+{
+    series_query *q = call_kept(c);
+
+    ak_credit(c->f->k, q->corr, q->credit_due);
+    q->credit_due = 0;
+}
+
+/* Text goes to the client; credit for what became text goes back when the client keeps up. */
+static void
+flush_text(call *c, series_query *q)
+{
+    bool comma = q->text.comma;
+    bool ready = true;
+
+    if (q->text.len >= FLUSH_AT) {
+        if (!q->begun)
+            call_stream_begin(c, 200, "application/json");
+        q->begun = true;
+        ready = call_stream(c, view_of(q->text.at, q->text.len));
+        json_reset(&q->text);
+        q->text.comma = comma;
+    }
+    if (ready)
+        on_drained(c);
+    else
+        call_stream_drained(c, on_drained);
+}
+
+static void
+finish(call *c, series_query *q)
+{
+    finish_text(q);
+    if (!q->begun) {
+        call_send_text(c, 200, "application/json", view_of(q->text.at, q->text.len));
+        return;
+    }
+    (void)call_stream(c, view_of(q->text.at, q->text.len));
+    call_stream_end(c);
+}
+
+static void
+fail(call *c, series_query *q, int rc)
+{
+    if (q->begun)
+        call_stream_abort(c);
+    else if (rc == E_LIMIT)
+        call_fail(c, 400, "The query needs more memory or time than one query may take; ask for less.");
+    else
+        call_unavailable(c, KIND_QUERY, rc);
+}
+
+static bool
+on_part(call *c, series_query *q, const result_head *head, view rest)
+{
+    switch (head->kind) {
+    case RESULT_SERIES:
+        return on_series(c, q, rest.at, rest.len);
+    case RESULT_POINTS:
+        return on_points(q, rest.at, rest.len, head->count);
+    case RESULT_CLOSE:
+        if (!q->in_series)
+            return false;
+        close_series(q, head->next_us);
+        return true;
+    default:
+        return head->kind == RESULT_END && !q->in_series;
+    }
+}
+
+static void
+on_result(call *c, const ak_msg *m)
+{
+    series_query *q = call_kept(c);
+    result_head   head = { .rc = E_LATE };
+    bool          more = (m->flags & ENV_MORE) != 0;
+
+    if (m->type == MSG_FAIL && m->len >= sizeof head.rc)
+        memcpy(&head.rc, m->body, sizeof head.rc);
+    if (m->type != MSG_RESULT || m->len < sizeof head) {
+        fail(c, q, head.rc);
+        return;
+    }
+    memcpy(&head, m->body, sizeof head);
+    q->corr = m->corr;
+    if (!more && head.kind == RESULT_END && head.rc != E_OK) {
+        fail(c, q, head.rc);
+        return;
+    }
+    if (!on_part(c, q, &head, view_of((const uint8_t *)m->body + sizeof head, m->len - sizeof head)) ||
+        more == (head.kind == RESULT_END) || q->text.failed) {
+        if (more)
+            call_cancel(c, m->corr);
+        fail(c, q, E_BAD);
+        return;
+    }
+    q->credit_due += m->len;
+    if (more)
+        flush_text(c, q);
+    else
+        finish(c, q);
+}
+
+static void
+send_query(call *c, series_query *q)
+{
+    size_t   len = sizeof q->head + q->head.machines * sizeof(uint32_t);
+    uint8_t *body, *at;
+
+    for (uint32_t i = 0; i < q->head.metrics; i++)
+        len += sizeof(uint16_t) + q->metrics[i].len;
+    if (len > msg_row_of(MSG_QUERY)->body_max) {
+        call_fail(c, 413, "Request body is too large.");
+        return;
+    }
+    body = at = call_alloc(c, len);
+    memcpy(at, &q->head, sizeof q->head);
+    at += sizeof q->head;
+    memcpy(at, q->machines, q->head.machines * sizeof(uint32_t));
+    at += q->head.machines * sizeof(uint32_t);
+    for (uint32_t i = 0; i < q->head.metrics; i++) {
+        uint16_t n = (uint16_t)q->metrics[i].len;
+
+        memcpy(at, &n, sizeof n);
+        memcpy(at + sizeof n, q->metrics[i].at, n);
+        at += sizeof n + n;
+    }
+    call_ask_stream(c, addr_of(KIND_QUERY, (uint16_t)(ak_random(c->f->k) % ak_parts(c->f->k, KIND_QUERY))), MSG_QUERY,
+                    body, (uint32_t)len, WINDOW, on_result);
+}
+
+static series_query *
+query_new(call *c)
+{
+    series_query *q = call_alloc(c, sizeof *q);
+
+    call_keep(c, q, query_drop);
+    return q;
+}
+
+static void
+get_readings(call *c)
+{
+    source        s = { "query", call_query(c) };
+    board_machine m;
+    series_query *q;
+
+    if (!find_machine(c, &m))
+        return;
+    q = query_new(c);
+    q->of_machine = true;
+    q->machine_id = m.id;
+    q->machines[q->head.machines++] = m.no;
+    if (!take_common(c, s, q) || !take_metrics(c, s, "metric", q))
+        return;
+    q->single = q->head.metrics == 1;
+    send_query(c, q);
+}
+
+/* False: answered. */
+static bool
+take_machines(call *c, source s, series_query *q)
+{
+    const cJSON *ids = cJSON_GetObjectItemCaseSensitive(s.from, "machine_ids");
+    const cJSON *item;
+
+    if (!cJSON_IsArray(ids))
+        return true;
+    cJSON_ArrayForEach(item, ids)
+    {
+        board_machine m;
+        uuid          id;
+
+        if (q->head.machines == MACHINES_MAX)
+            return bad(c, s, "machine_ids", "At most 1000 machines.");
+        if (!uuid_parse(view_str(item->valuestring), &id) || board_find_machine_id(c->f->board, &id, &m) == 0 ||
+            m.tenant != c->who.tenant || !(m.flags & BOARD_LIVE)) {
+            call_fail(c, 404, "Machine not found.");
+            return false;
+        }
+        q->machines[q->head.machines++] = m.no;
+    }
+    return true;
+}
+
+static void
+take_group(source s, series_query *q)
+{
+    static const char *const words[] = { "", "machine", "metric", "all", NULL };
+    int                      i = word_index(words, string_member(s.from, "group_by"));
+
+    q->head.group_by = i < 0 ? GROUP_SERIES : (uint8_t)i;
+}
+
+static void
+post_query(call *c)
+{
+    source        s = { "body", call_body(c) };
+    series_query *q = query_new(c);
+    const cJSON  *group = cJSON_GetObjectItemCaseSensitive(s.from, "group_id");
+
+    if (group != NULL && !cJSON_IsNull(group)) {
+        bad(c, s, "group_id", "Machine groups are not supported by this version.");
+        return;
+    }
+    take_group(s, q);
+    if (!take_common(c, s, q) || !take_metrics(c, s, "metrics", q) || !take_machines(c, s, q))
+        return;
+    if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(s.from, "machine_ids")) && q->head.machines == 0) {
+        finish(c, q); /* an empty list is no machine, not all of them */
+        return;
+    }
+    send_query(c, q);
+}
+
+/* ---- rows ---- */
+
+#define AGGREGATION_WORDS                                                                                            \
+    "avg|min|max|sum|count|first|last|stddev|p50|p90|p95|p99|rate|delta|time_weighted_avg"
+
+static const field metric_item[] = {
+    { "metric", FIELD_STRING, 0, 1, 255, NULL, NULL, "name of a metric" },
+    { 0 },
+};
+static const field machine_item[] = {
+    { "machine_id", FIELD_UUID, 0, 0, 0, NULL, NULL, "id of a machine" },
+    { 0 },
+};
+
+/* clang-format off */
+#define RANGE_FIELDS                                                                                                 \
+    { "start", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant; default: end - 24 h" },                              \
+    { "end", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant behind; default: now" },                                \
+    { "interval", FIELD_STRING, 0, 1, 16, NULL, NULL, "bucket: <n>s, m, h, d, w or 1mo; none: raw readings" },       \
+    { "aggregation", FIELD_ENUM, 0, 0, 0, AGGREGATION_WORDS, NULL, "what a bucket's value is" },                     \
+    { "limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL, NULL, "points a series" },                                      \
+    { "cursor", FIELD_STRING, 0, 1, 64, NULL, NULL, "next_cursor of the page before" },                              \
+    { "order", FIELD_ENUM, 0, 0, 0, "asc|desc", NULL, "oldest or newest first" },                                    \
+    { "fill", FIELD_ENUM, 0, 0, 0, "none|null|previous|linear", NULL, "what stands for empty buckets" },             \
+    { "timezone", FIELD_STRING, 0, 1, 64, NULL, NULL, "IANA name" }
+/* clang-format on */
+
+static const field range_fields[] = {
+    { "metric", FIELD_ARRAY, 0, 1, METRICS_MAX, NULL, metric_item, "names; none: all" },
+    RANGE_FIELDS,
+    { 0 },
+};
+static const schema range_schema = { "ReadingsRange", range_fields };
+
+static const field query_fields[] = {
+    { "machine_ids", FIELD_ARRAY, FIELD_NULL, 0, MACHINES_MAX, NULL, machine_item, "machines; none: all" },
+    { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "machines of a group" },
+    { "metrics", FIELD_ARRAY, FIELD_NULL, 0, METRICS_MAX, NULL, metric_item, "names; none: all" },
+    { "group_by", FIELD_ENUM, FIELD_NULL, 0, 0, "machine|metric|all", NULL, "fold series together" },
+    RANGE_FIELDS,
+    { 0 },
+};
+static const schema query_schema = { "ReadingsQuery", query_fields };
+
+extern const route readings_routes[];
+
+const route readings_routes[] = {
+    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 0, 0, "/machines/{id}/readings/latest", NULL, NULL,
+      get_latest, 0, "Latest value of each metric" },
+    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 0, QUERY_MS, "/machines/{id}/readings", &range_schema,
+      NULL, get_readings, 0, "Readings or aggregates of a time range" },
+    { POST, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 256 << 10, QUERY_MS, "/readings/query", NULL,
+      &query_schema, post_query, 0, "Readings or aggregates of many machines" },
+    { 0 },
+};
