@@ -2,16 +2,24 @@
  *
  * DIR/journal/NNNNNNNN.seg, 16 MiB each, written in 4 KiB-aligned blocks:
  *
- *   block  magic u32 | version u16 | flags u16 | length u32 | crc32c u32 | first_lsn u64 | rows u32 | marks u32
- *          generation[16] | journal id[16] | wall_us i64 | segment u64 | sequence u64 | ... (64-byte multiple)
- *          journal_mark[marks]        {from, pos}: applied up to pos of that lane of this generation
- *          payload                    what storage/part.c put in
- *          zeros to 4 KiB
+ *   0        4         6       8        12       16              24      28      32
+ *   +--------+---------+-------+--------+--------+---------------+-------+-------+
+ *   | magic  | version | flags | length | crc32c | first_lsn     | rows  | marks |
+ *   +--------+---------+-------+--------+--------+---------------+-------+-------+
+ *   | generation (16)                   | journal id (16)                        |
+ *   64               72                80                88                     128
+ *   +----------------+------------------+-----------------+----------------------+
+ *   | wall_us        | segment          | sequence        | zeros                |
+ *   +----------------+------------------+-----------------+----------------------+
+ *   | payload: what storage/part.c put in, 8-aligned                             |
+ *   | journal_mark[marks]: applied up to pos of that lane of this generation     |
+ *   +-- length ends here; zeros to 4 KiB ----------------------------------------+
  *
- * journal_block_* build a block in one of two aligned buffers; journal_write() makes it durable and may run in a
+ * journal_* build a block in one of two aligned buffers; journal_write() makes it durable and may run in a
  * helper thread while the actor fills the other.  A recycled segment's old blocks are told from new ones by
  * journal id, segment number and sequence.  After a failed write the segment is abandoned, never retried:
- * the next write opens another one and rewrites what was unacknowledged.
+ * the next write opens another one and rewrites what was unacknowledged, under the same sequence: of two blocks of
+ * one sequence the one in the later segment counts.
  */
 #ifndef HALTLESS_STORAGE_JOURNAL_H
 #define HALTLESS_STORAGE_JOURNAL_H
@@ -32,6 +40,7 @@ typedef struct journal_config {
     uint64_t budget_bytes; /* all segments of this partition */
     enum journal_durability durability;
     bool     buffered; /* fdatasync instead of O_DIRECT|O_DSYNC; chosen by itself where direct is refused */
+    uint64_t segment_bytes; /* 0: 16 MiB, or a quarter of the budget but not below 1 MiB */
 } journal_config;
 
 /* One block as replay sees it; borrowed for the call. */
@@ -46,8 +55,8 @@ typedef struct journal_block {
 } journal_block;
 typedef int journal_replay_fn(void *ctx, const journal_block *b);
 
-/* Opens or makes DIR/journal, replays every sound block with lsn > after_lsn in order; a torn tail is cut, a
- * damaged block in the middle set aside (DIR/damaged/) and counted. */
+/* Opens or makes DIR/journal, replays every sound block with a row > after_lsn in order; a torn tail is cut, a
+ * damaged block in the middle set aside (DIR/damaged/) and counted.  A negative answer of replay ends the opening. */
 typedef struct journal_report {
     uint64_t blocks;
     uint64_t bytes;
@@ -60,23 +69,31 @@ void journal_close(journal **j);
 
 /* Building: begin, append any number of pieces, end.  Two buffers of JOURNAL_BLOCK_MAX: at most one block is being
  * built while one is being written. */
-enum { JOURNAL_BLOCK_MAX = 4 << 20 };
+enum { JOURNAL_BLOCK_MAX = 4 << 20, JOURNAL_MARKS_MAX = 1024 };
 void  journal_begin(journal *j);
 /* Room for `len` bytes of payload, 8-aligned, or NULL: block full, write it first. */
 void *journal_append(journal *j, uint32_t len);
+/* Takes back the last `len` bytes (a multiple of 8) of what was appended last. */
+void  journal_give_back(journal *j, uint32_t len);
 void  journal_mark_applied(journal *j, addr from, uint64_t pos); /* the highest pos of a lane counts */
 bool  journal_is_empty(const journal *j);
 uint64_t journal_building_len(const journal *j);
 /* Closes the block: {first_lsn, rows}.  Then journal_write(), from any one thread, makes it durable: 0, E_IO, E_NOSPACE. */
 void  journal_end(journal *j, uint64_t first_lsn, uint32_t rows, const uuid *generation, int64_t wall_us);
 NODISCARD int journal_write(journal *j);
-/* After a failed write: the block is still there and may be written again (to a fresh segment), or dropped. */
+/* The block that was ended last, written or not, until it is dropped; NULL: none. */
+const journal_block *journal_ended(journal *j);
+/* Gives its buffer back: when it is written and seen to, or after a failed write (which may also be tried again as
+ * often as one likes, each time on a fresh segment). */
 void  journal_drop(journal *j);
 
-/* Segments whose last lsn <= lsn may be recycled. */
+/* Two steps, so that the caller can note the number where the next journal_open() finds it as after_lsn:
+ * the last lsn that goes when all rows <= lsn may go (0: nothing would); then the recycling itself.
+ * The newest block always stays: it carries the marks. */
+uint64_t journal_trimmable(journal *j, uint64_t lsn);
 void     journal_trim(journal *j, uint64_t lsn);
-uint64_t journal_used_bytes(const journal *j);
-uint64_t journal_oldest_lsn(const journal *j);
+uint64_t journal_used_bytes(journal *j); /* by blocks that are still needed */
+uint64_t journal_oldest_lsn(journal *j); /* 0: there is none */
 uint64_t journal_written_bytes(const journal *j); /* counters */
 uint64_t journal_syncs(const journal *j);
 

@@ -35,7 +35,7 @@ typedef struct part_config {
 /* What the owner wants to hear of, at open (rebuild the board) and later. */
 typedef struct part_events {
     void *ctx;
-    /* A series exists (at open: each; later: a new one, or its unit changed). */
+    /* A series exists (at open: each; later: a new one, or its unit changed).  The answer is not looked at. */
     int (*series)(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit);
     /* The newest reading of a series (at open only). */
     void (*latest)(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn);
@@ -43,7 +43,7 @@ typedef struct part_events {
 
 /* Opens or makes it and replays the journal.  E_LOCKED, E_NEWER, E_PERM, E_NOSPACE; damaged data never fails. */
 NODISCARD int part_open(part **p, const part_config *config, const part_events *events, journal_report *report);
-/* Clean stop: seals nothing that is not needed, writes latest, syncs. */
+/* Clean stop: syncs what is sealed; the rest is in the journal. */
 void part_close(part **p);
 /* As a crash would leave it: nothing is written, memory is given back.  For tests. */
 void part_abandon(part **p);
@@ -53,7 +53,7 @@ uint64_t part_applied(const part *p, const uuid *generation, addr from);
 
 /* Stages one READINGS body (rows.h) that was validated by part_check(): copies rows into the block, giving new
  * series their numbers (rows in the block carry numbers only).  E_FULL: the block is full, or of another generation:
- * commit first (nothing of this body was staged).
+ * commit first (nothing of this body was staged; with nothing staged at all, the block in flight has to end first).
  * *first_lsn: of its first row.  *rejected: rows dropped because of the series budget. */
 typedef struct part_source {
     uuid     generation; /* of the lane files */
@@ -67,10 +67,11 @@ bool part_has_staged(const part *p);
 /* Closes the block that is being built; then part_write() (any one thread) makes it durable. */
 void part_end_block(part *p, int64_t wall_us);
 NODISCARD int part_write(part *p); /* 0, E_IO, E_NOSPACE; may be called again after a failure (another segment) */
-/* After success: every row of the written block goes into its head, in order; row() sees each. */
+/* Blocks go one after the other: show or forget this one before the next is ended.
+ * After success: every row of the written block goes into its head, in order; row() sees each. */
 typedef void part_row_fn(void *ctx, uint32_t series, const head_row *row, uint64_t lsn);
 void part_show(part *p, part_row_fn *row, void *ctx);
-/* After a failure that is given up: forgets the block (series it made stay known, unused). */
+/* After a failure that is given up: forgets the block; the series that it made stay known. */
 void part_forget(part *p);
 
 /* A bounded piece of background work: seal heads over their threshold or the budgets, trim the journal, merge small

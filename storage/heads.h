@@ -1,0 +1,47 @@
+/* heads.h - the unsealed rows of each series, in order of acceptance.
+ *
+ * A head is one growing array of rows and two places in line: by age (its first lsn) among all heads, and among
+ * the ripe ones once it has 384 + hash % 256 rows (spread, so that series of one rhythm do not all seal at once).
+ * Arrays come in a few sizes from slabs, so that a million heads cost no malloc each.
+ */
+#ifndef HALTLESS_STORAGE_HEADS_H
+#define HALTLESS_STORAGE_HEADS_H
+
+#include "proto/base.h"
+#include "proto/rows.h"
+
+enum { HEAD_RIPE_MIN = 384, HEAD_RIPE_SPREAD = 256 };
+
+typedef struct heads heads;
+
+typedef struct head {
+    uint32_t  series; /* 0: not in use */
+    uint32_t  count;
+    uint32_t  room;
+    uint32_t  ripe_at;
+    uint64_t  first_lsn, last_lsn;
+    uint32_t  older, younger;          /* by first_lsn */
+    uint32_t  ripe_before, ripe_after; /* while ripe */
+    head_row *rows;
+    uint64_t  spare;
+} head;
+_Static_assert(sizeof(head) == 64, "one cache line");
+
+heads *heads_new(void);
+void   heads_free(heads **h);
+
+/* Appends to head number `at`, or to a new one (at == 0); the number of it. */
+uint32_t heads_append(heads *h, uint32_t at, uint32_t series, const head_row *row, uint64_t lsn);
+const head *heads_at(const heads *h, uint32_t at); /* at > 0 and in use */
+void     heads_drop(heads *h, uint32_t at);
+void     heads_prefetch(const heads *h, uint32_t at);
+
+uint32_t heads_oldest(const heads *h);                /* 0: there is none */
+uint32_t heads_younger(const heads *h, uint32_t at);  /* next by age */
+uint32_t heads_ripest(const heads *h);
+uint32_t heads_riper(const heads *h, uint32_t at);    /* next of the ripe ones */
+uint64_t heads_bytes(const heads *h); /* arrays in use, and the heads themselves */
+uint64_t heads_rows(const heads *h);
+uint32_t heads_count(const heads *h);
+
+#endif

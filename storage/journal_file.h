@@ -1,0 +1,75 @@
+/* journal_file.h - what journal.c (writing) and journal_scan.c (reading back) share.  Nobody else includes it. */
+#ifndef HALTLESS_STORAGE_JOURNAL_FILE_H
+#define HALTLESS_STORAGE_JOURNAL_FILE_H
+
+#include "storage/fs.h"
+#include "storage/journal.h"
+
+enum {
+    JOURNAL_MAGIC = 0x4a4c5448, /* "HTLJ" */
+    JOURNAL_VERSION = 1,
+    JOURNAL_PAGE = 4096,
+};
+#define JOURNAL_SEGMENT_BYTES ((uint64_t)16 << 20)
+/* More of a file is not looked at: no segment of ours is longer. */
+#define JOURNAL_SEGMENT_BYTES_MAX ((uint64_t)64 << 20)
+
+typedef struct block_head {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t flags;
+    uint32_t length; /* head, payload and marks */
+    uint32_t crc;    /* of `length` bytes with crc = 0 */
+    uint64_t first_lsn;
+    uint32_t rows;
+    uint32_t marks;
+    uuid     generation;
+    uuid     journal;
+    int64_t  wall_us;
+    uint64_t segment;
+    uint64_t sequence;
+    uint64_t spare[5];
+} block_head;
+_Static_assert(sizeof(block_head) == 128, "layout");
+
+/* A block without rows takes one lsn too, so that it has a place in the order of trimming. */
+static inline uint64_t
+block_last_lsn(uint64_t first_lsn, uint32_t rows)
+{
+    return first_lsn + (rows > 0 ? rows - 1 : 0);
+}
+
+enum segment_state { SEGMENT_PREPARING, SEGMENT_FREE, SEGMENT_CURRENT, SEGMENT_FULL };
+
+typedef struct segment {
+    enum segment_state state;
+    bool     bad;    /* a write to it failed: not to be used again */
+    int      fd;     /* -1 while nobody writes to it */
+    uint64_t file;   /* its name */
+    uint64_t number; /* its place in the order; 0: none yet */
+    uint64_t written; /* pre-written bytes */
+    uint64_t limit;   /* blocks go no further */
+    uint64_t used;
+    uint64_t first_lsn, last_lsn; /* 0, 0: no block in it */
+} segment;
+
+/* What journal_scan finds in one directory. */
+typedef struct journal_found {
+    segment **segments; /* by number; those without a needed block are SEGMENT_FREE */
+    uint32_t  segment_count;
+    uint64_t  file_max, segment_max, sequence_max;
+    uint64_t  newest_segment; /* that of the newest block; 0: none */
+} journal_found;
+
+typedef struct journal_scan_order {
+    const char        *dir; /* DIR: the segments lie in DIR/journal */
+    uint64_t           after_lsn;
+    journal_replay_fn *replay;
+    void              *ctx;
+} journal_scan_order;
+
+/* *id: all zero: taken from the first sound block (stays zero when there is none). */
+NODISCARD int journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
+                           journal_report *report);
+
+#endif

@@ -1,0 +1,463 @@
+/* journal_scan.c - reading a journal back after a stop or a crash.
+ *
+ * First every segment file is read once and an entry made for each sound block in it; then the entries are put in
+ * order, and the blocks that are needed are read again and replayed.  The first pass must come before the first
+ * replayed row, because which of two blocks with the same sequence counts is known only at the end of it.
+ *
+ *   a file    | block | block | block |  garbage or blocks of its earlier lives  |
+ *               S 7     S 7     S 7     S 3 S 3 ...          own = highest number of the sound ones
+ *
+ * Within a segment the own blocks follow each other without a hole, because the first failed write ends it: a hole
+ * is damage.  So is a missing sequence between two segments.  What lies behind the newest block is a torn tail:
+ * never acknowledged.
+ *
+ * Nothing read here is trusted: each length is judged against what is there, and the checksum before the content.
+ */
+#include "storage/journal_file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/err.h"
+#include "proto/hash.h"
+#include "proto/log.h"
+
+enum {
+    READ_PIECE = 1 << 20,
+    FILES_MAX = 65536,
+    DAMAGED_KEPT_MAX = 64, /* set-aside files; later damage is only counted */
+};
+/* A segment number that is ahead of all sound ones by more is noise in a torn header. */
+#define NUMBER_JUMP_MAX ((uint64_t)1 << 20)
+
+typedef struct entry {
+    uint64_t sequence, segment;
+    uint64_t first_lsn, last_lsn;
+    uint32_t file; /* index into scan.files */
+    uint32_t length;
+    uint64_t offset;
+    uint64_t hole; /* bytes without a sound own block in front of it in its file */
+} entry;
+
+typedef struct scan_file {
+    uint64_t name;
+    uint64_t size;
+    uint64_t own;   /* segment number; 0: no sound block */
+    uint64_t end;   /* behind its last own block */
+    uint64_t torn_segment, torn_bytes; /* an unsound block that names a segment */
+} scan_file;
+
+typedef struct scan {
+    const journal_scan_order *order;
+    uuid                     *id;
+    char                      dir[FS_PATH_MAX];
+    scan_file                *files;
+    uint32_t                  file_count;
+    entry                    *entries;
+    uint64_t                  entry_count, entry_room;
+    uint8_t                  *bytes; /* of one file */
+    uint64_t                  bytes_len, bytes_room;
+    uint32_t                  loaded; /* its index, or FILES_MAX */
+    journal_report           *report;
+} scan;
+
+/* ---- files ---- */
+
+static int
+file_path(const scan *s, const scan_file *f, char *out)
+{
+    return fs_path(out, "%s/%08" PRIu64 ".seg", s->dir, f->name);
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+    uint64_t x = ((const scan_file *)a)->name, y = ((const scan_file *)b)->name;
+
+    return (x > y) - (x < y);
+}
+
+static int
+list_files(scan *s)
+{
+    DIR           *d = opendir(s->dir);
+    struct dirent *e;
+    uint32_t       room = 0;
+
+    if (d == NULL)
+        return err_errno(errno, "open directory %s", s->dir);
+    while ((e = readdir(d)) != NULL && s->file_count < FILES_MAX) {
+        uint64_t name;
+        int      end = 0;
+
+        if (sscanf(e->d_name, "%8" SCNu64 ".seg%n", &name, &end) != 1 || end == 0 || e->d_name[end] != '\0')
+            continue;
+        if (s->file_count == room) {
+            room = room == 0 ? 64 : 2 * room;
+            s->files = realloc(s->files, room * sizeof *s->files);
+            ASSERT(s->files != NULL);
+        }
+        s->files[s->file_count++] = (scan_file){ .name = name };
+    }
+    closedir(d);
+    if (s->file_count > 0)
+        qsort(s->files, s->file_count, sizeof *s->files, by_name);
+    return E_OK;
+}
+
+/* What cannot be read is taken as zeros: unsound, and so found out below. */
+static void
+read_bytes(scan *s, int fd)
+{
+    for (uint64_t at = 0; at < s->bytes_len;) {
+        uint64_t want = min_u64(READ_PIECE, s->bytes_len - at);
+        ssize_t  n = pread(fd, s->bytes + at, want, (off_t)at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            memset(s->bytes + at, 0, want);
+            n = (ssize_t)want;
+        }
+        at += (uint64_t)n;
+    }
+}
+
+static int
+load_file(scan *s, uint32_t i)
+{
+    char        path[FS_PATH_MAX];
+    struct stat st;
+    int         fd;
+    int         rc = file_path(s, &s->files[i], path);
+
+    if (rc < 0 || s->loaded == i)
+        return rc;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        rc = err_errno(errno, "open %s", path);
+        if (fd >= 0)
+            close(fd);
+        return rc;
+    }
+    s->files[i].size = (uint64_t)st.st_size;
+    s->bytes_len = min_u64((uint64_t)st.st_size, JOURNAL_SEGMENT_BYTES_MAX);
+    if (s->bytes_len > s->bytes_room) {
+        s->bytes = realloc(s->bytes, s->bytes_len);
+        ASSERT(s->bytes != NULL);
+        s->bytes_room = s->bytes_len;
+    }
+    read_bytes(s, fd);
+    close(fd);
+    s->loaded = i;
+    return E_OK;
+}
+
+/* ---- blocks ---- */
+
+static bool
+names_us(const scan *s, const block_head *h)
+{
+    static const uuid none;
+
+    return h->magic == JOURNAL_MAGIC && h->version == JOURNAL_VERSION &&
+           (uuid_eq(s->id, &none) || uuid_eq(&h->journal, s->id));
+}
+
+static bool
+is_sound(const scan *s, const block_head *h, uint64_t offset)
+{
+    block_head judged = *h;
+    uint32_t   crc;
+
+    if (h->length < sizeof *h || h->length > s->bytes_len - offset || h->length % 8 != 0)
+        return false;
+    if (h->marks > JOURNAL_MARKS_MAX || sizeof *h + h->marks * sizeof(journal_mark) > h->length)
+        return false;
+    if (h->first_lsn == 0 || h->segment == 0 || h->sequence == 0)
+        return false;
+    judged.crc = 0;
+    crc = crc32c(0, &judged, sizeof judged);
+    return crc32c(crc, s->bytes + offset + sizeof *h, h->length - sizeof *h) == h->crc;
+}
+
+static void
+add_entry(scan *s, entry e)
+{
+    if (s->entry_count == s->entry_room) {
+        s->entry_room = s->entry_room == 0 ? 1024 : 2 * s->entry_room;
+        s->entries = realloc(s->entries, s->entry_room * sizeof *s->entries);
+        ASSERT(s->entries != NULL);
+    }
+    s->entries[s->entry_count++] = e;
+}
+
+static void
+note_torn(scan_file *f, const block_head *h, uint64_t rest)
+{
+    if (h->segment < f->torn_segment)
+        return;
+    f->torn_segment = h->segment;
+    f->torn_bytes = h->length >= sizeof *h ? min_u64(h->length, rest) : JOURNAL_PAGE;
+}
+
+/* Drops the entries of the file's earlier lives and finds the holes between the others. */
+static void
+keep_own(scan *s, scan_file *f, uint64_t from)
+{
+    uint64_t kept = from;
+
+    for (uint64_t i = from; i < s->entry_count; i++) {
+        entry e = s->entries[i];
+
+        if (e.segment != f->own)
+            continue;
+        e.hole = e.offset - f->end;
+        f->end = e.offset + round_up(e.length, JOURNAL_PAGE);
+        s->entries[kept++] = e;
+    }
+    s->entry_count = kept;
+}
+
+static void
+index_file(scan *s, uint32_t i)
+{
+    scan_file *f = &s->files[i];
+    uint64_t   from = s->entry_count;
+    uint64_t   offset = 0;
+
+    while (offset + sizeof(block_head) <= s->bytes_len) {
+        block_head h;
+        uint64_t   step = JOURNAL_PAGE;
+
+        memcpy(&h, s->bytes + offset, sizeof h);
+        if (names_us(s, &h) && is_sound(s, &h, offset)) {
+            *s->id = h.journal;
+            f->own = max_u64(f->own, h.segment);
+            add_entry(s, (entry){ .sequence = h.sequence,
+                                  .segment = h.segment,
+                                  .first_lsn = h.first_lsn,
+                                  .last_lsn = block_last_lsn(h.first_lsn, h.rows),
+                                  .file = i,
+                                  .length = h.length,
+                                  .offset = offset });
+            step = round_up(h.length, JOURNAL_PAGE);
+        } else if (names_us(s, &h)) {
+            note_torn(f, &h, s->bytes_len - offset);
+        }
+        offset += step;
+    }
+    keep_own(s, f, from);
+}
+
+static int
+by_order(const void *a, const void *b)
+{
+    const entry *x = a, *y = b;
+
+    if (x->sequence != y->sequence)
+        return x->sequence < y->sequence ? -1 : 1;
+    return (x->segment < y->segment) - (x->segment > y->segment); /* the later segment first */
+}
+
+/* In order, one a sequence, nothing that was trimmed. */
+static void
+choose(scan *s)
+{
+    uint64_t kept = 0;
+
+    if (s->entry_count > 0)
+        qsort(s->entries, s->entry_count, sizeof *s->entries, by_order);
+    for (uint64_t i = 0; i < s->entry_count; i++) {
+        if (s->entries[i].last_lsn <= s->order->after_lsn)
+            continue;
+        if (kept > 0 && s->entries[kept - 1].sequence == s->entries[i].sequence)
+            continue;
+        s->entries[kept++] = s->entries[i];
+    }
+    s->entry_count = kept;
+}
+
+/* ---- damage ---- */
+
+/* Copies the bytes that could not be read as blocks to DIR/damaged, for whoever wants to look at them. */
+static void
+set_aside(scan *s, uint32_t file, uint64_t from, uint64_t to)
+{
+    char path[FS_PATH_MAX], dir[FS_PATH_MAX];
+    int  rc;
+
+    s->report->damaged++;
+    log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " to=%" PRIu64, s->files[file].name,
+              from, to);
+    if (s->report->damaged > DAMAGED_KEPT_MAX || load_file(s, file) < 0) {
+        err_clear();
+        return;
+    }
+    to = min_u64(to, s->bytes_len);
+    from = min_u64(from, to);
+    rc = fs_path(dir, "%s/damaged", s->order->dir);
+    if (rc == E_OK)
+        rc = fs_path(path, "%s/%08" PRIu64 "-%" PRIu64 ".bin", dir, s->files[file].own, from);
+    if (rc == E_OK)
+        rc = fs_make_dir(dir);
+    if (rc == E_OK)
+        rc = fs_write_file(path, view_of(s->bytes + from, to - from));
+    if (rc < 0) {
+        log_warn("journal.set_aside", "error=%s", log_quote(view_str(err_text())));
+        err_clear();
+    }
+}
+
+static void
+report_damage(scan *s)
+{
+    for (uint64_t i = 0; i < s->entry_count; i++) {
+        const entry *e = &s->entries[i];
+        const entry *before = i > 0 ? e - 1 : NULL;
+
+        if (e->hole > 0)
+            set_aside(s, e->file, e->offset - e->hole, e->offset);
+        else if (before != NULL && before->sequence + 1 != e->sequence)
+            set_aside(s, before->file, before->offset + round_up(before->length, JOURNAL_PAGE),
+                      s->files[before->file].end + JOURNAL_BLOCK_MAX);
+    }
+}
+
+/* ---- replay ---- */
+
+static int
+replay_one(scan *s, const entry *e)
+{
+    block_head    h;
+    journal_block b;
+    uint64_t      marks_len;
+    int           rc = load_file(s, e->file);
+
+    if (rc < 0 || s->bytes_len < e->offset + e->length)
+        goto lost;
+    memcpy(&h, s->bytes + e->offset, sizeof h);
+    if (!is_sound(s, &h, e->offset))
+        goto lost;
+    marks_len = h.marks * sizeof(journal_mark);
+    b = (journal_block){ .first_lsn = h.first_lsn,
+                         .rows = h.rows,
+                         .wall_us = h.wall_us,
+                         .generation = h.generation,
+                         .marks = (const journal_mark *)(const void *)(s->bytes + e->offset + h.length - marks_len),
+                         .mark_count = h.marks,
+                         .payload = view_of(s->bytes + e->offset + sizeof h, h.length - sizeof h - marks_len) };
+    s->report->blocks++;
+    s->report->bytes += h.length;
+    return s->order->replay(s->order->ctx, &b);
+lost: /* it was readable a moment ago: the disk is going */
+    err_clear();
+    s->report->damaged++;
+    log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " why=reread", s->files[e->file].name,
+              e->offset);
+    return E_OK;
+}
+
+/* ---- what the journal goes on with ---- */
+
+static void
+note_lsns(scan *s, journal_found *found)
+{
+    for (uint64_t i = 0; i < s->entry_count; i++) {
+        const entry *e = &s->entries[i];
+        segment     *g = found->segments[e->file];
+
+        g->first_lsn = g->first_lsn == 0 ? e->first_lsn : min_u64(g->first_lsn, e->first_lsn);
+        g->last_lsn = max_u64(g->last_lsn, e->last_lsn);
+        g->state = SEGMENT_FULL;
+    }
+    if (s->entry_count > 0) /* the last in order is the newest */
+        found->newest_segment = s->entries[s->entry_count - 1].segment;
+}
+
+static void
+note_segments(scan *s, journal_found *found)
+{
+    found->segments = calloc(s->file_count > 0 ? s->file_count : 1, sizeof *found->segments);
+    ASSERT(found->segments != NULL);
+    found->segment_count = s->file_count;
+    for (uint32_t i = 0; i < s->file_count; i++) {
+        scan_file *f = &s->files[i];
+        segment   *g = calloc(1, sizeof *g);
+
+        ASSERT(g != NULL);
+        *g = (segment){ .state = SEGMENT_FREE,
+                        .fd = -1,
+                        .file = f->name,
+                        .number = f->own,
+                        .written = f->size,
+                        .limit = f->size & ~(uint64_t)(JOURNAL_PAGE - 1),
+                        .used = f->end };
+        found->segments[i] = g;
+        found->file_max = max_u64(found->file_max, f->name);
+        found->segment_max = max_u64(found->segment_max, f->own);
+    }
+    note_lsns(s, found);
+}
+
+static void
+note_torn_tails(scan *s, journal_found *found)
+{
+    uint64_t newest = found->segment_max;
+
+    for (uint32_t i = 0; i < s->file_count; i++) {
+        const scan_file *f = &s->files[i];
+
+        if (f->torn_segment < newest || f->torn_segment > newest + NUMBER_JUMP_MAX || f->torn_bytes == 0)
+            continue;
+        s->report->torn_bytes += f->torn_bytes;
+        found->segment_max = max_u64(found->segment_max, f->torn_segment);
+    }
+}
+
+static int
+index_all(scan *s)
+{
+    int rc = list_files(s);
+
+    for (uint32_t i = 0; rc == E_OK && i < s->file_count; i++) {
+        rc = load_file(s, i);
+        if (rc == E_OK)
+            index_file(s, i);
+    }
+    return rc;
+}
+
+int
+journal_scan(const journal_scan_order *order, uuid *id, journal_found *found, journal_report *report)
+{
+    scan *s = calloc(1, sizeof *s);
+    int   rc;
+
+    ASSERT(s != NULL);
+    *s = (scan){ .order = order, .id = id, .report = report, .loaded = FILES_MAX };
+    rc = fs_path(s->dir, "%s/journal", order->dir);
+    if (rc == E_OK)
+        rc = index_all(s);
+    if (rc == E_OK) {
+        for (uint64_t i = 0; i < s->entry_count; i++)
+            found->sequence_max = max_u64(found->sequence_max, s->entries[i].sequence);
+        choose(s);
+        note_segments(s, found);
+        note_torn_tails(s, found);
+        report_damage(s);
+    }
+    for (uint64_t i = 0; rc == E_OK && i < s->entry_count; i++)
+        rc = replay_one(s, &s->entries[i]);
+    free(s->files);
+    free(s->entries);
+    free(s->bytes);
+    free(s);
+    return rc;
+}

@@ -1,0 +1,84 @@
+/* keys.h - the keys and small values of a partition's column families, byte by byte.
+ *
+ *   chunks    0        4          8                16          24
+ *             +--------+----------+----------------+-----------+
+ *             | day    | series   | first time     | lsn       |   big-endian; day and time with the sign bit
+ *             +--------+----------+----------------+-----------+   flipped, so that they sort as numbers
+ *   series    | series |   -> version u8 | zeros[3] | machine u32 | tenant u32 | metric_len u16 | unit_len u16
+ *             +--------+      | defined_lsn u64 | metric | unit          (little-endian)
+ *   latest    | series |   -> version u8 | zeros[7] | time i64 | value f64 | lsn u64 | sealed_lsn u64
+ *   meta      "trimmed"    -> version u8 | zeros[7] | lsn u64: the journal holds what comes behind it
+ *
+ * A day is a UTC day: floor(time / 86 400 s).  Chunk keys are never overwritten: a secondary may serve a stale value
+ * of an overwritten key.  The other families are read by the partition's owner only.
+ */
+#ifndef HALTLESS_STORAGE_KEYS_H
+#define HALTLESS_STORAGE_KEYS_H
+
+#include "proto/base.h"
+
+enum { KEY_CHUNK_LEN = 24, KEY_VALUE_VERSION = 1 };
+#define KEY_DAY_US ((int64_t)86400 * 1000000)
+
+enum part_family { PART_DEFAULT, PART_CHUNKS, PART_SERIES, PART_LATEST, PART_META, PART_FAMILY_COUNT };
+
+typedef struct chunk_key {
+    int32_t  day;
+    uint32_t series;
+    int64_t  first_us;
+    uint64_t lsn;
+} chunk_key;
+
+static inline int32_t
+key_day(int64_t time_us)
+{
+    return (int32_t)(time_us / KEY_DAY_US - (time_us % KEY_DAY_US < 0));
+}
+
+static inline void
+key_put_chunk(uint8_t out[KEY_CHUNK_LEN], chunk_key k)
+{
+    store_be32(out, (uint32_t)k.day ^ 1u << 31);
+    store_be32(out + 4, k.series);
+    store_be64(out + 8, (uint64_t)k.first_us ^ 1ull << 63);
+    store_be64(out + 16, k.lsn);
+}
+
+static inline chunk_key
+key_get_chunk(const uint8_t in[KEY_CHUNK_LEN])
+{
+    return (chunk_key){ .day = (int32_t)(load_be32(in) ^ 1u << 31),
+                        .series = load_be32(in + 4),
+                        .first_us = (int64_t)(load_be64(in + 8) ^ 1ull << 63),
+                        .lsn = load_be64(in + 16) };
+}
+
+typedef struct series_value {
+    uint8_t  version;
+    uint8_t  spare[3];
+    uint32_t machine;
+    uint32_t tenant;
+    uint16_t metric_len;
+    uint16_t unit_len;
+    uint64_t defined_lsn;
+} series_value;
+_Static_assert(sizeof(series_value) == 24, "layout");
+
+typedef struct latest_value {
+    uint8_t  version;
+    uint8_t  spare[7];
+    int64_t  time_us;
+    double   value;
+    uint64_t lsn;
+    uint64_t sealed_lsn;
+} latest_value;
+_Static_assert(sizeof(latest_value) == 40, "layout");
+
+typedef struct meta_value {
+    uint8_t  version;
+    uint8_t  spare[7];
+    uint64_t lsn;
+} meta_value;
+_Static_assert(sizeof(meta_value) == 16, "layout");
+
+#endif

@@ -1,0 +1,327 @@
+/* part_seal.c - heads become chunks, the journal is trimmed behind them; a bounded piece a call.
+ *
+ *   ripe heads, and under pressure the oldest ones
+ *     -> one write batch: chunks, the series' definitions not stored yet, latest with "sealed up to lsn"
+ *     -> heads dropped
+ *   journal segments that nothing unsealed is in
+ *     -> "trimmed" noted, RocksDB's log synced, segments recycled
+ *
+ * The batch is not synced: losing it loses nothing while the journal still has the rows, and a row that is in both is
+ * told by its series' sealed lsn, which is in the batch too.
+ *
+ * A head is sealed whole, so that chunks of a series have disjoint ranges of lsn; of rows with equal times the last
+ * accepted one stays.
+ */
+#include "storage/part_inner.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "proto/err.h"
+#include "storage/chunk.h"
+
+enum {
+    SEAL_HEADS = 64, /* a call: about a millisecond */
+    SEAL_ROWS = 32768,
+    STORE_SERIES = 256,
+};
+
+typedef struct sealing {
+    part                 *p;
+    rocksdb_writebatch_t *batch;
+    uint32_t              at[SEAL_HEADS];
+    uint32_t              count;
+    uint64_t              rows, chunks, bytes;
+    uint32_t              stored; /* definitions */
+} sealing;
+
+static void
+put(sealing *s, enum part_family family, view key, view value)
+{
+    rocksdb_writebatch_put_cf(s->batch, s->p->rocks->cf[family], (const char *)key.at, key.len,
+                              (const char *)value.at, value.len);
+}
+
+/* ---- order ---- */
+
+static bool
+is_in_order(const head_row *rows, uint32_t count)
+{
+    bool good = true;
+
+    for (uint32_t i = 1; i < count; i++)
+        good &= rows[i - 1].time_us < rows[i].time_us;
+    return good;
+}
+
+static void
+merge(head_row *out, const head_row *a, uint32_t a_count, const head_row *b, uint32_t b_count)
+{
+    while (a_count > 0 && b_count > 0) {
+        if (b->time_us < a->time_us) {
+            *out++ = *b++;
+            b_count--;
+        } else {
+            *out++ = *a++;
+            a_count--;
+        }
+    }
+    memcpy(out, a, a_count * sizeof *a);
+    memcpy(out + a_count, b, b_count * sizeof *b);
+}
+
+/* Stable; the result is in the one or the other buffer. */
+static head_row *
+merge_sort(head_row *rows, head_row *spare, uint32_t count)
+{
+    for (uint32_t width = 1; width < count; width *= 2) {
+        for (uint32_t i = 0; i < count; i += 2 * width) {
+            uint32_t a = (uint32_t)min_u64(width, count - i);
+            uint32_t b = (uint32_t)min_u64(width, count - i - a);
+
+            merge(spare + i, rows + i, a, rows + i + a, b);
+        }
+        head_row *other = rows;
+        rows = spare;
+        spare = other;
+    }
+    return rows;
+}
+
+/* The head's rows by time, the last accepted of equal times. */
+static const head_row *
+ordered(part *p, const head *d, uint32_t *count)
+{
+    head_row *rows;
+    uint32_t  kept = 0;
+
+    *count = d->count;
+    if (is_in_order(d->rows, d->count))
+        return d->rows;
+    if (d->count > p->sorted_room) {
+        p->sorted_room = d->count;
+        p->sorted = realloc(p->sorted, p->sorted_room * sizeof *p->sorted);
+        p->spare_rows = realloc(p->spare_rows, p->sorted_room * sizeof *p->spare_rows);
+        ASSERT(p->sorted != NULL && p->spare_rows != NULL);
+    }
+    memcpy(p->sorted, d->rows, d->count * sizeof *d->rows);
+    rows = merge_sort(p->sorted, p->spare_rows, d->count);
+    for (uint32_t i = 0; i < d->count; i++) {
+        if (kept > 0 && rows[kept - 1].time_us == rows[i].time_us)
+            kept--;
+        rows[kept++] = rows[i];
+    }
+    *count = kept;
+    return rows;
+}
+
+/* ---- one head ---- */
+
+static void
+put_chunk(sealing *s, uint32_t number, uint64_t lsn, const head_row *rows, uint32_t count)
+{
+    part   *p = s->p;
+    uint8_t key[KEY_CHUNK_LEN];
+    size_t  len;
+
+    if (p->chunk == NULL) {
+        p->chunk = malloc(CHUNK_BYTES_MAX);
+        ASSERT(p->chunk != NULL);
+    }
+    len = chunk_encode(p->chunk, lsn, rows, count);
+    key_put_chunk(key, (chunk_key){ key_day(rows->time_us), number, rows->time_us, lsn });
+    put(s, PART_CHUNKS, view_of(key, sizeof key), view_of(p->chunk, len));
+    s->chunks++;
+    s->bytes += len;
+}
+
+static void
+put_latest(sealing *s, uint32_t number, uint64_t sealed_lsn)
+{
+    const series *r = series_at(s->p->map, number);
+    latest_value  v = { .version = KEY_VALUE_VERSION,
+                        .time_us = r->latest_us,
+                        .value = r->latest,
+                        .lsn = r->latest_lsn,
+                        .sealed_lsn = sealed_lsn };
+    uint8_t       key[4];
+
+    store_be32(key, number);
+    put(s, PART_LATEST, view_of(key, sizeof key), view_of(&v, sizeof v));
+}
+
+static void
+seal_head(sealing *s, uint32_t at)
+{
+    const head     *d = heads_at(s->p->heads, at);
+    uint32_t        count;
+    const head_row *rows = ordered(s->p, d, &count);
+
+    for (uint32_t from = 0, to; from < count; from = to) {
+        int32_t day = key_day(rows[from].time_us);
+
+        for (to = from + 1; to < count && to - from < CHUNK_ROWS_MAX && key_day(rows[to].time_us) == day;)
+            to++;
+        put_chunk(s, d->series, d->first_lsn, rows + from, to - from);
+    }
+    put_latest(s, d->series, d->last_lsn);
+    s->at[s->count++] = at;
+    s->rows += d->count;
+}
+
+/* ---- definitions ---- */
+
+static void
+put_series(sealing *s, uint32_t number)
+{
+    part         *p = s->p;
+    const series *r = series_at(p->map, number);
+    view          metric = series_metric(p->map, number);
+    view          unit = series_unit(p->map, number);
+    series_value  v = { .version = KEY_VALUE_VERSION,
+                        .machine = r->machine,
+                        .tenant = r->tenant,
+                        .metric_len = (uint16_t)metric.len,
+                        .unit_len = (uint16_t)unit.len,
+                        .defined_lsn = r->defined_lsn };
+    uint8_t       key[4];
+    const char   *keys[1] = { (const char *)key };
+    size_t        key_lens[1] = { sizeof key };
+    const char   *values[3] = { (const char *)&v, (const char *)metric.at, (const char *)unit.at };
+    size_t        value_lens[3] = { sizeof v, metric.len, unit.len };
+
+    store_be32(key, number);
+    rocksdb_writebatch_putv_cf(s->batch, p->rocks->cf[PART_SERIES], 1, keys, key_lens, 3, values, value_lens);
+}
+
+static void
+store_series(sealing *s)
+{
+    const unstored *u = &s->p->unstored;
+
+    for (uint32_t i = u->first; i < u->end && s->stored < STORE_SERIES; i++, s->stored++)
+        put_series(s, u->series[i]);
+}
+
+/* ---- which ---- */
+
+static bool
+is_pressed(const part *p)
+{
+    return heads_bytes(p->heads) > p->config.heads_bytes / 8 * 7 ||
+           journal_used_bytes(p->journal) > p->config.journal_bytes / 4 * 3;
+}
+
+static bool
+has_room(const sealing *s)
+{
+    return s->count < SEAL_HEADS && s->rows < SEAL_ROWS;
+}
+
+static void
+seal_some(sealing *s)
+{
+    const heads *h = s->p->heads;
+
+    for (uint32_t at = heads_ripest(h); at != 0 && has_room(s); at = heads_riper(h, at))
+        seal_head(s, at);
+    if (!is_pressed(s->p))
+        return;
+    for (uint32_t at = heads_oldest(h); at != 0 && has_room(s); at = heads_younger(h, at))
+        if (heads_at(h, at)->count < heads_at(h, at)->ripe_at) /* else it had its turn above */
+            seal_head(s, at);
+}
+
+/* ---- the batch is written ---- */
+
+static void
+drop_sealed(sealing *s)
+{
+    part *p = s->p;
+
+    for (uint32_t i = 0; i < s->count; i++) {
+        const head *d = heads_at(p->heads, s->at[i]);
+        series     *r = series_at(p->map, d->series);
+
+        r->sealed_lsn = d->last_lsn;
+        r->head = 0;
+        heads_drop(p->heads, s->at[i]);
+    }
+    for (uint32_t i = 0; i < s->stored; i++)
+        series_at(p->map, p->unstored.series[p->unstored.first++])->unstored = 0;
+    if (p->unstored.first == p->unstored.end)
+        p->unstored.first = p->unstored.end = 0;
+    p->sealed_rows += s->rows;
+    p->sealed_chunks += s->chunks;
+    p->sealed_bytes += s->bytes;
+    p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);
+}
+
+static int
+seal(part *p)
+{
+    sealing s = { .p = p, .batch = rocksdb_writebatch_create() };
+    char   *text = NULL;
+    int     rc = E_OK;
+
+    seal_some(&s);
+    store_series(&s);
+    if (rocksdb_writebatch_count(s.batch) > 0) {
+        rocksdb_write(p->rocks->db, p->rocks->write, s.batch, &text);
+        rc = rocks_result(text, "seal");
+        if (rc == E_OK)
+            drop_sealed(&s);
+    }
+    rocksdb_writebatch_destroy(s.batch);
+    return rc;
+}
+
+/* ---- trimming ---- */
+
+/* Every row up to it is in a chunk, every definition in the database. */
+static uint64_t
+sealed_up_to(const part *p)
+{
+    uint64_t lsn = p->shown_lsn;
+    uint64_t definition = part_oldest_unstored(p);
+
+    if (heads_oldest(p->heads) != 0)
+        lsn = min_u64(lsn, heads_at(p->heads, heads_oldest(p->heads))->first_lsn - 1);
+    return definition > 0 ? min_u64(lsn, definition - 1) : lsn;
+}
+
+static int
+trim(part *p)
+{
+    uint64_t   lsn = journal_trimmable(p->journal, sealed_up_to(p));
+    meta_value v = { .version = KEY_VALUE_VERSION, .lsn = lsn };
+    char      *text = NULL;
+    int        rc;
+
+    if (lsn == 0)
+        return E_OK;
+    rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7, (const char *)&v, sizeof v,
+                   &text);
+    rc = rocks_result(text, "note what the journal is trimmed to");
+    if (rc < 0)
+        return rc;
+    rocksdb_flush_wal(p->rocks->db, 1, &text);
+    rc = rocks_result(text, "sync what is sealed");
+    if (rc == E_OK)
+        journal_trim(p->journal, lsn);
+    return rc;
+}
+
+bool
+part_tend(part *p, int *rc)
+{
+    *rc = E_OK;
+    if (heads_ripest(p->heads) != 0 || p->unstored.first < p->unstored.end || is_pressed(p))
+        *rc = seal(p);
+    if (*rc == E_OK)
+        *rc = trim(p);
+    if (*rc < 0)
+        return false;
+    return heads_ripest(p->heads) != 0 || (is_pressed(p) && heads_oldest(p->heads) != 0) ||
+           p->unstored.first < p->unstored.end;
+}

@@ -1,0 +1,418 @@
+#include "tests/unit/storage/scratch.h"
+
+#include <sys/wait.h>
+
+#include "storage/fs.h"
+#include "storage/part.h"
+#include "tests/unit/storage/body.h"
+
+static const uuid lanes = { { 1, 2, 3 } };
+static const uuid other_lanes = { { 9 } };
+
+typedef struct told {
+    uint32_t series_calls;
+    uint32_t last_series;
+    char     metric[64], unit[64];
+    uint32_t latest_calls;
+    double   latest[8]; /* by series number */
+} told;
+
+static int
+on_series(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit)
+{
+    told *t = ctx;
+
+    (void)machine;
+    (void)tenant;
+    t->series_calls++;
+    t->last_series = series;
+    snprintf(t->metric, sizeof t->metric, "%.*s", (int)metric.len, (const char *)metric.at);
+    snprintf(t->unit, sizeof t->unit, "%.*s", (int)unit.len, (const char *)unit.at);
+    return 0;
+}
+
+static void
+on_latest(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn)
+{
+    told *t = ctx;
+
+    (void)time_us;
+    CHECK(lsn > 0);
+    t->latest_calls++;
+    if (series < COUNT_OF(t->latest))
+        t->latest[series] = value;
+}
+
+static part_config
+config_in(const char *dir)
+{
+    return (part_config){ .dir = dir,
+                          .journal_bytes = 8 << 20,
+                          .heads_bytes = 8 << 20,
+                          .cache_bytes = 1 << 20,
+                          .durability = JOURNAL_FSYNC };
+}
+
+static part *
+open_in(const char *dir, told *t)
+{
+    part_config    config = config_in(dir);
+    part_events    events = { t, on_series, on_latest };
+    journal_report report;
+    part          *p;
+
+    *t = (told){ 0 };
+    CHECK_OK(part_open(&p, &config, &events, &report));
+    CHECK_EQ(report.damaged, 0);
+    return p;
+}
+
+static uint32_t
+stage(part *p, body *b, uint64_t pos)
+{
+    part_source source = { lanes, addr_of(3, 1), pos };
+    uint64_t    lsn;
+    uint32_t    rejected;
+
+    CHECK_OK(part_check(body_view(b)));
+    CHECK_OK(part_stage(p, body_view(b), &source, &lsn, &rejected));
+    return rejected;
+}
+
+static void
+commit(part *p)
+{
+    part_end_block(p, 0);
+    CHECK_OK(part_write(p));
+    part_show(p, NULL, NULL);
+}
+
+/* One new series with `count` rows, 1 s apart. */
+static void
+put_new(part *p, body *b, uint32_t machine, const char *metric, uint32_t count)
+{
+    uint32_t name;
+
+    body_clear(b);
+    name = body_name(b, machine, 0, metric, "C");
+    for (uint32_t i = 0; i < count; i++)
+        body_row(b, name, ROW_NEW, i * 1000000ll, i);
+    CHECK_EQ(stage(p, b, 100), 0);
+    commit(p);
+}
+
+static void
+rows_are_seen_after_the_write_and_not_before(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    body_row(&b, body_name(&b, 1, 0, "temperature", "C"), ROW_NEW, 5, 1.5);
+    CHECK_EQ(stage(p, &b, 64), 0);
+    CHECK_EQ(part_head(p, 1).count, 0);
+    CHECK_EQ(t.series_calls, 0);
+    part_end_block(p, 0);
+    CHECK_OK(part_write(p));
+    CHECK_EQ(part_head(p, 1).count, 0);
+    part_show(p, NULL, NULL);
+    CHECK_EQ(part_head(p, 1).count, 1);
+    CHECK(part_head(p, 1).rows[0].value == 1.5);
+    CHECK_EQ(t.series_calls, 1);
+    assert_string_equal(t.metric, "temperature");
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 64);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+what_was_written_is_there_after_a_crash(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    put_new(p, &b, 1, "a", 10);
+    put_new(p, &b, 1, "b", 20);
+    body_clear(&b);
+    body_row(&b, 1, 0, 77, -3);
+    stage(p, &b, 500);
+    commit(p);
+    part_abandon(&p);
+
+    p = open_in(*state, &t);
+    CHECK_EQ(t.series_calls, 2);
+    CHECK_EQ(t.latest_calls, 2);
+    CHECK_EQ(part_head(p, 1).count, 11);
+    CHECK_EQ(part_head(p, 2).count, 20);
+    CHECK(part_head(p, 1).rows[10].value == -3);
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 500);
+    CHECK_EQ(part_applied(p, &other_lanes, addr_of(3, 1)), 0);
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 2)), 0);
+    CHECK_EQ(part_next_lsn(p), 32);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+a_series_two_fronts_made_at_once_is_one(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    put_new(p, &b, 1, "a", 1);
+    put_new(p, &b, 1, "a", 1);
+    put_new(p, &b, 2, "a", 1);
+    CHECK_EQ(part_head(p, 1).count, 2);
+    CHECK_EQ(part_head(p, 2).count, 1);
+    CHECK_EQ(t.series_calls, 2);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+a_changed_unit_is_told_and_survives(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    put_new(p, &b, 1, "a", 1);
+    body_clear(&b);
+    body_name(&b, 1, 1, "a", "K");
+    body_row(&b, 1, 0, 9, 9);
+    stage(p, &b, 1);
+    body_clear(&b);
+    body_name(&b, 1, 1, "a", "F"); /* twice in one block: the later one counts */
+    stage(p, &b, 2);
+    commit(p);
+    assert_string_equal(t.unit, "F");
+    part_abandon(&p);
+    p = open_in(*state, &t);
+    assert_string_equal(t.unit, "F");
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+rows_over_the_series_budget_are_dropped_and_counted(void **state)
+{
+    part_config    config = config_in(*state);
+    journal_report report;
+    part          *p;
+    body           b = body_new(7);
+
+    config.series_per_tenant = 2;
+    CHECK_OK(part_open(&p, &config, NULL, &report));
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t name = body_name(&b, 1 + i, 0, "m", "");
+        body_row(&b, name, ROW_NEW, 1, i);
+        body_row(&b, name, ROW_NEW, 2, i);
+    }
+    CHECK_EQ(stage(p, &b, 1), 4);
+    commit(p);
+    CHECK_EQ(part_next_lsn(p), 5);
+    CHECK_EQ(part_head(p, 2).count, 2);
+    CHECK_EQ(part_head(p, 3).count, 0);
+    b.head.tenant = 8; /* another tenant has a budget of its own */
+    put_new(p, &b, 9, "m", 1);
+    CHECK_EQ(part_head(p, 3).count, 1);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+a_forgotten_block_leaves_no_rows_but_its_series_work(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    body_row(&b, body_name(&b, 1, 0, "a", "C"), ROW_NEW, 5, 1);
+    stage(p, &b, 64);
+    part_end_block(p, 0);
+    body_clear(&b); /* staged while the other is in flight, and needs its series */
+    body_row(&b, body_name(&b, 1, 0, "a", "C"), ROW_NEW, 6, 2);
+    stage(p, &b, 128);
+    part_forget(p);
+    commit(p);
+    CHECK_EQ(part_head(p, 1).count, 1);
+    CHECK_EQ(t.series_calls, 1);
+    part_abandon(&p);
+    p = open_in(*state, &t);
+    CHECK_EQ(part_head(p, 1).count, 1);
+    CHECK(part_head(p, 1).rows[0].value == 2);
+    assert_string_equal(t.metric, "a");
+
+    body_clear(&b); /* and where nothing was in the making */
+    body_row(&b, body_name(&b, 1, 0, "b", "C"), ROW_NEW, 5, 1);
+    stage(p, &b, 200);
+    part_end_block(p, 0);
+    part_forget(p);
+    CHECK(!part_has_staged(p));
+    body_clear(&b);
+    body_row(&b, body_name(&b, 1, 0, "b", "C"), ROW_NEW, 6, 2);
+    stage(p, &b, 300);
+    commit(p);
+    part_abandon(&p);
+    p = open_in(*state, &t);
+    CHECK_EQ(part_head(p, 2).count, 1);
+    assert_string_equal(t.metric, "b");
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+tend_all(part *p)
+{
+    int rc, calls = 0;
+
+    while (part_tend(p, &rc)) {
+        CHECK_OK(rc);
+        CHECK(++calls < 10000);
+    }
+    CHECK_OK(rc);
+}
+
+static void
+a_ripe_head_is_sealed_and_not_replayed(void **state)
+{
+    told       t;
+    part      *p = open_in(*state, &t);
+    body       b = body_new(7);
+    part_stats s;
+
+    put_new(p, &b, 1, "a", 700);
+    put_new(p, &b, 1, "b", 10);
+    tend_all(p);
+    CHECK_EQ(part_head(p, 1).count, 0);
+    CHECK_EQ(part_head(p, 2).count, 10);
+    part_abandon(&p);
+    p = open_in(*state, &t);
+    CHECK_EQ(part_head(p, 1).count, 0);
+    CHECK_EQ(part_head(p, 2).count, 10);
+    CHECK_EQ(t.series_calls, 2);
+    CHECK(t.latest[1] == 699);
+    part_stat(p, &s);
+    CHECK_EQ(s.chunks, 1);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+the_journal_and_the_heads_stay_within_their_budgets(void **state)
+{
+    told       t;
+    part      *p = open_in(*state, &t);
+    body       b = body_new(7);
+    part_stats s;
+
+    for (uint32_t i = 0; i < 2000; i++)
+        body_row(&b, body_name(&b, 1 + i, 0, "m", "C"), ROW_NEW, 0, 0);
+    stage(p, &b, 1);
+    commit(p);
+    for (uint32_t round = 1; round < 800; round++) { /* 38 MB of rows through a journal of 8 */
+        body_clear(&b);
+        for (uint32_t i = 0; i < 2000; i++)
+            body_row(&b, 1 + i, 0, round * 1000000ll, round);
+        stage(p, &b, round);
+        commit(p);
+        tend_all(p);
+        part_stat(p, &s);
+        CHECK(s.journal_used <= 8 << 20);
+        CHECK(s.head_bytes <= 8 << 20);
+    }
+    part_abandon(&p);
+    p = open_in(*state, &t);
+    CHECK_EQ(t.series_calls, 2000);
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 799);
+    CHECK_EQ(part_next_lsn(p), 1600001);
+    part_stat(p, &s);
+    CHECK(s.replayed_rows < 700000);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+malformed_bodies_are_refused(void **state)
+{
+    body          b = body_new(7);
+    view          v;
+    readings_head h;
+
+    (void)state;
+    body_row(&b, body_name(&b, 1, 0, "a", "C"), ROW_NEW, 5, 1);
+    v = body_view(&b);
+    CHECK_OK(part_check(v));
+    for (size_t len = 0; len < v.len; len++)
+        CHECK_EQ(part_check(view_of(v.at, len)), E_BAD);
+    memcpy(&h, v.at, sizeof h);
+    h.rows = UINT32_MAX;
+    memcpy(b.at, &h, sizeof h);
+    CHECK_EQ(part_check(v), E_BAD);
+    v = body_view(&b);
+    b.at[sizeof h] = 1; /* the index of a name that is not there */
+    CHECK_EQ(part_check(v), E_BAD);
+    body_clear(&b);
+    body_row(&b, 0, 0, 5, 1); /* series 0 is none */
+    CHECK_EQ(part_check(body_view(&b)), E_BAD);
+    body_free(&b);
+}
+
+static void
+a_number_nobody_gave_is_rejected_by_itself(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    put_new(p, &b, 1, "a", 1);
+    body_clear(&b);
+    body_row(&b, 1, 0, 5, 1);
+    body_row(&b, 4000000, 0, 5, 1);
+    CHECK_EQ(stage(p, &b, 2), 1);
+    commit(p);
+    CHECK_EQ(part_head(p, 1).count, 2);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+one_owner_a_process_and_one_a_machine(void **state)
+{
+    told           t;
+    part          *p = open_in(*state, &t), *other;
+    part_config    config = config_in(*state);
+    journal_report report;
+    int            status;
+
+    CHECK_EQ(part_open(&other, &config, NULL, &report), E_LOCKED);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(part_open(&other, &config, NULL, &report) == E_LOCKED ? 0 : 1);
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    /* The child shares the parent's table, in which the part has an owner. */
+    CHECK_EQ(status, 0);
+    part_close(&p);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST_IN_SCRATCH(rows_are_seen_after_the_write_and_not_before),
+        TEST_IN_SCRATCH(what_was_written_is_there_after_a_crash),
+        TEST_IN_SCRATCH(a_series_two_fronts_made_at_once_is_one),
+        TEST_IN_SCRATCH(a_changed_unit_is_told_and_survives),
+        TEST_IN_SCRATCH(rows_over_the_series_budget_are_dropped_and_counted),
+        TEST_IN_SCRATCH(a_forgotten_block_leaves_no_rows_but_its_series_work),
+        TEST_IN_SCRATCH(a_ripe_head_is_sealed_and_not_replayed),
+        TEST_IN_SCRATCH(the_journal_and_the_heads_stay_within_their_budgets),
+        TEST(malformed_bodies_are_refused),
+        TEST_IN_SCRATCH(a_number_nobody_gave_is_rejected_by_itself),
+        TEST_IN_SCRATCH(one_owner_a_process_and_one_a_machine),
+    };
+
+    return cmocka_run_group_tests_name("storage/part", tests, NULL, NULL);
+}
