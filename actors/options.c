@@ -607,15 +607,18 @@ value_print(const options *o, const option_row *r, FILE *out)
     }
 }
 
+static void
+section_print(const option_row *r, FILE *out)
+{
+    if (r == rows || strcmp(r[-1].section, r->section) != 0)
+        fprintf(out, "%s[%s]\n", r == rows ? "" : "\n", r->section);
+}
+
 void
 options_dump(const options *o, FILE *out)
 {
-    const char *section = "";
-
     for (const option_row *r = rows; r < rows + COUNT_OF(rows); r++) {
-        if (strcmp(section, r->section) != 0)
-            fprintf(out, "%s[%s]\n", section[0] != '\0' ? "\n" : "", r->section);
-        section = r->section;
+        section_print(r, out);
         fprintf(out, "%s = ", r->name);
         value_print(o, r, out);
         fputc('\n', out);
@@ -658,6 +661,30 @@ options_help(FILE *out)
     }
 }
 
+int
+options_example(FILE *out)
+{
+    options o;
+    int     rc = defaults_set(&o);
+
+    if (rc < 0)
+        return rc;
+    for (const option_row *r = rows; r < rows + COUNT_OF(rows); r++) {
+        char words[NAME_MAX_];
+
+        section_print(r, out);
+        fprintf(out, "# %s (", r->brief);
+        default_print(r, out);
+        if (r->type == TYPE_ENUM)
+            fprintf(out, "; %s", words_list(r, words));
+        fprintf(out, "%s)\n#%s = ", r->reload ? "; SIGHUP applies it" : "", r->name);
+        value_print(&o, r, out);
+        fputc('\n', out);
+    }
+    options_free(&o);
+    return E_OK;
+}
+
 /* "-" would be a hyphen, a leading "." a command. */
 static void
 roff_print(const char *text, FILE *out)
@@ -669,17 +696,14 @@ roff_print(const char *text, FILE *out)
 void
 options_man(FILE *out)
 {
-    const char *section = "";
-
     for (const option_row *r = rows; r < rows + COUNT_OF(rows); r++) {
         char flag[NAME_MAX_], variable[NAME_MAX_], words[NAME_MAX_];
 
-        if (strcmp(section, r->section) != 0)
+        if (r == rows || strcmp(r[-1].section, r->section) != 0)
             fprintf(out, ".SS [%s]\n", r->section);
-        section = r->section;
-        fprintf(out, ".TP\n.BR %s ,\\  \\-\\-", r->name);
+        fprintf(out, ".TP\n.BR %s \" (\\-\\-", r->name);
         roff_print(flag_of(r, flag), out);
-        fprintf(out, " ,\\  %s\n", variable_of(r, variable));
+        fprintf(out, ", %s)\"\n", variable_of(r, variable));
         roff_print(r->brief, out);
         fputs(" (", out);
         default_print(r, out);

@@ -36,6 +36,7 @@ NODISCARD int options_reload(options *o, const options *fresh, char **ignored);
 
 void options_help(FILE *out); /* every setting: flag, variable, default, range, brief */
 void options_man(FILE *out);  /* the same as the roff of a manual page's section */
+NODISCARD int options_example(FILE *out); /* a TOML file of all of them, each commented out with its default */
 void options_dump(const options *o, FILE *out); /* as TOML */
 
 #endif

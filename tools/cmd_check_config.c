@@ -3,9 +3,10 @@
 #include "tools/commands.h"
 
 static const char usage[] =
-    "haltless check-config [--config FILE] [--dump] [settings] - checks the settings as serve would read them\n\n"
+    "haltless check-config [--config FILE] [--dump | --example] [settings] - checks the settings as serve would read them\n\n"
     "  --config FILE  the TOML file; default: $HALTLESS_CONFIG, else none\n"
-    "  --dump         prints every setting in effect as TOML instead of \"ok\"\n\n"
+    "  --dump         prints every setting in effect as TOML instead of \"ok\"\n"
+    "  --example      prints a file of all settings, each commented out with its default\n\n"
     "Exit status 1, and a message with file and line, variable or flag, when something is wrong.\n";
 
 int
@@ -17,6 +18,8 @@ cmd_check_config(int argc, char **argv)
 
     if (args_help(argc, argv, usage, true))
         return EXIT_FINE;
+    if (args_take_switch(&argc, argv, "--example"))
+        return options_example(stdout) < 0 ? command_failed(argv[0]) : EXIT_FINE;
     file = args_take_config(&argc, argv, &bad);
     dump = args_take_switch(&argc, argv, "--dump");
     if (bad)

@@ -7,7 +7,14 @@
 /* argv[0] is the command's own name.  Each answers --help, and returns the exit status. */
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_bench, cmd_check_config, cmd_demo, cmd_doctor, cmd_version;
+command_fn cmd_actor, cmd_bench, cmd_check_config, cmd_demo, cmd_doctor, cmd_key, cmd_serve, cmd_user, cmd_version;
+
+typedef struct command {
+    const char *name;
+    command_fn *run;
+    const char *brief;
+} command;
+extern const command commands[]; /* ended by { 0 } */
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -19,6 +26,9 @@ const char *args_take(int *argc, char **argv, const char *flag, bool *bad);
 bool args_take_switch(int *argc, char **argv, const char *flag);
 /* --config (taken out of argv), else HALTLESS_CONFIG, else NULL. */
 const char *args_take_config(int *argc, char **argv, bool *bad);
+
+/* haltless(1), from the rows of the commands and the settings. */
+void man_print(FILE *out);
 
 /* "haltless NAME: <error chain>" on stderr; returns EXIT_FAILED. */
 int command_failed(const char *name);

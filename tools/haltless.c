@@ -6,33 +6,28 @@
 #include "proto/err.h"
 #include "tools/commands.h"
 
-typedef struct command {
-    const char *name;
-    command_fn *run;
-    const char *brief;
-} command;
-
-static const command commands[] = {
+const command commands[] = {
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
     { "version", cmd_version, "says what runs here, with the libraries that are loaded" },
+    { 0 },
 };
 
 static void
 overview_print(FILE *out)
 {
     fputs("haltless COMMAND [flags] - machine monitoring on one box\n\n", out);
-    for (size_t i = 0; i < COUNT_OF(commands); i++)
-        fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].brief);
+    for (const command *c = commands; c->name != NULL; c++)
+        fprintf(out, "  %-14s %s\n", c->name, c->brief);
     fputs("\nhaltless COMMAND --help says more.\n", out);
 }
 
 static const command *
 command_of(const char *name)
 {
-    for (size_t i = 0; i < COUNT_OF(commands); i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return &commands[i];
+    for (const command *c = commands; c->name != NULL; c++)
+        if (strcmp(c->name, name) == 0)
+            return c;
     return NULL;
 }
 
@@ -48,8 +43,8 @@ main(int argc, char **argv)
         overview_print(stdout);
         return EXIT_FINE;
     }
-    if (strcmp(name, "--help-man") == 0) { /* for the build: the settings of the manual page */
-        options_man(stdout);
+    if (strcmp(name, "--help-man") == 0) { /* for the build */
+        man_print(stdout);
         return EXIT_FINE;
     }
     if (name[0] != '\0')

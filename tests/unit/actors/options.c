@@ -256,6 +256,42 @@ help_names_flag_variable_and_key_of_every_setting(void **state)
     free(text);
 }
 
+static void
+the_example_with_every_comment_taken_off_is_the_defaults(void **state)
+{
+    char   *text = NULL, *dump = NULL, *bare;
+    size_t  len, at = 0;
+    options o;
+    FILE   *out = open_memstream(&text, &len);
+
+    (void)state;
+    CHECK_OK(options_example(out));
+    fclose(out);
+    CHECK((bare = calloc(1, len + 1)) != NULL);
+    for (const char *line = text; *line != '\0'; line += strcspn(line, "\n") + 1) {
+        const char *from = line[0] == '#' && line[1] != ' ' ? line + 1 : line;
+        size_t      n = strcspn(from, "\n") + 1;
+
+        memcpy(bare + at, from, n);
+        at += n;
+    }
+    CHECK_OK(options_read(&o, file_with(bare)));
+    free(text);
+    out = open_memstream(&text, &len);
+    options_dump(&o, out);
+    fclose(out);
+    options_free(&o);
+    CHECK_OK(options_load(&o, NULL, 0, NULL));
+    out = open_memstream(&dump, &len);
+    options_dump(&o, out);
+    fclose(out);
+    assert_string_equal(text, dump);
+    options_free(&o);
+    free(text);
+    free(dump);
+    free(bare);
+}
+
 int
 main(void)
 {
@@ -270,6 +306,7 @@ main(void)
         TEST(a_child_reads_what_its_parent_saved),
         TEST(reload_takes_what_may_change_and_names_the_rest),
         TEST(help_names_flag_variable_and_key_of_every_setting),
+        TEST(the_example_with_every_comment_taken_off_is_the_defaults),
     };
 
     return cmocka_run_group_tests_name("actors/options", tests, start, end);
