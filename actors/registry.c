@@ -225,11 +225,10 @@ on_reg(ak *k, void *self, const ak_msg *m)
 static ak_verdict
 on_probe(ak *k, void *self, const ak_msg *m)
 {
-    actor  *a = self;
-    int64_t now_us = ak_wall_us(k);
+    actor *a = self;
 
-    regstore_put(a->r.store, REG_META, VIEW_LIT("probe"), view_of(&now_us, sizeof now_us));
-    a->r.wrote = true;
+    a->r.now_us = ak_wall_us(k);
+    reg_note_time(&a->r, VIEW_LIT("probe"));
     waiting *w = wait_for_commit(a, m);
     pack_init(&w->out);
     w->is_probe = true;

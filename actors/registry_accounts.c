@@ -517,9 +517,12 @@ op_login_failed(reg_call *c)
 {
     const reg_user *u = find_email(c->r, reg_trim(reg_text(c, "email")));
 
-    /* An unknown address belongs to no tenant's audit, and would let anybody fill the disk. */
+    /* An unknown address belongs to no tenant's audit, and would let anybody fill the disk; but it costs the same
+     * commit, or the time would tell it apart. */
     if (u != NULL)
         reg_audit_of(c, u->tenant, u, "user", &u->id, reg_text(c, "reason"));
+    else
+        reg_note_time(c->r, VIEW_LIT("login_failure"));
     pack_nil(c->out);
     return 204;
 }

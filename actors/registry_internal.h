@@ -305,6 +305,7 @@ void reg_put(registry *r, enum reg_family family, view key, const pack *value);
 void reg_put_no(registry *r, enum reg_family family, uint32_t no, const pack *value);
 void reg_delete(registry *r, enum reg_family family, view key);
 void reg_touch(registry *r, enum board_file file, void *record);
+void reg_note_time(registry *r, view name); /* a write that keeps nothing else */
 bool reg_has_room(const registry *r, enum board_file file, enum reg_counter which);
 uint64_t reg_hash(const registry *r, uint32_t salt, const void *data, size_t len);
 uint64_t reg_hash_lower(const registry *r, view text); /* ASCII case does not count */

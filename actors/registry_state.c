@@ -4,6 +4,7 @@
  *
  *   "next"              u64[NEXT_COUNTERS]     the numbers given last
  *   "seq"  be32 tenant  u64                    the tenant's last event
+ *   "probe", "login_failure"  i64 us       when last
  *   "mark" be64 addr    uuid generation, u64   applied up to this position of that lane (registry.c)
  */
 #include "actors/registry_internal.h"
@@ -108,6 +109,13 @@ reg_next(registry *r, enum reg_counter which)
     regstore_put(r->store, REG_META, VIEW_LIT("next"), view_of(r->next, sizeof r->next));
     r->wrote = true;
     return no;
+}
+
+void
+reg_note_time(registry *r, view name)
+{
+    regstore_put(r->store, REG_META, name, view_of(&r->now_us, sizeof r->now_us));
+    r->wrote = true;
 }
 
 bool

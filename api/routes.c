@@ -14,13 +14,20 @@
 
 enum { SEGMENTS_MAX = 8, ENDPOINTS_MAX = 256 };
 
-extern const route fleet_routes[], ingest_routes[], ops_routes[], readings_routes[], ws_routes[];
+extern const route account_routes[], alerts_routes[], fleet_routes[], ingest_routes[], keys_routes[],
+    machines_routes[], ops_routes[], readings_routes[], rules_routes[], users_routes[], ws_routes[];
 
 const route *const all_routes[] = {
+    account_routes,
+    alerts_routes,
     fleet_routes,
     ingest_routes,
+    keys_routes,
+    machines_routes,
     ops_routes,
     readings_routes,
+    rules_routes,
+    users_routes,
     ws_routes,
     NULL,
 };

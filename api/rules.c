@@ -1,0 +1,72 @@
+/* rules.c - alert rules.  This version knows threshold rules; what else the API has is refused by name. */
+#include "api/registry.h"
+
+#define READ (WHO_VIEWER | WHO_SCOPE(SCOPE_READ_ALERTS))
+#define SECONDS_MAX 604800
+
+#define OTHER_FIELDS                                                                               \
+    { "type", FIELD_ENUM, 0, 0, 0, "threshold", NULL, "threshold" },                               \
+    { "machine_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "null: every machine" },             \
+    { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, NULL },                                \
+    { "duration_seconds", FIELD_INTEGER, 0, 0, SECONDS_MAX, NULL, NULL, "Must hold so long; 0: at once" }, \
+    { "clear_threshold", FIELD_NUMBER, FIELD_NULL, 0, 0, NULL, NULL, "Default the threshold" },    \
+    { "cooldown_seconds", FIELD_INTEGER, 0, 0, SECONDS_MAX, NULL, NULL, "Silence after one closed" }, \
+    { "conditions", FIELD_ARRAY, FIELD_NULL, 0, 0, NULL, NULL, "Composite rules: not in this version" }, \
+    { "channel_ids", FIELD_ARRAY, FIELD_NULL, 0, 0, NULL, NULL, "Channels: not in this version" }, \
+    { "message", FIELD_STRING, FIELD_NULL, 0, 500, NULL, NULL,                                     \
+      "With {machine}, {metric}, {value}, {threshold}, {unit}" },                                  \
+    { "is_active", FIELD_BOOLEAN, 0, 0, 0, NULL, NULL, "Default true" }
+
+static const field create_fields[] = {
+    { "name", FIELD_STRING, 0, 1, 255, NULL, NULL, "Default the metric's name" },
+    { "metric_name", FIELD_STRING, FIELD_REQUIRED, 1, 255, NULL, NULL, NULL },
+    { "operator", FIELD_ENUM, FIELD_REQUIRED, 0, 0, "gt|gte|lt|lte|eq|ne", NULL, NULL },
+    { "threshold", FIELD_NUMBER, FIELD_REQUIRED, 0, 0, NULL, NULL, NULL },
+    { "severity", FIELD_ENUM, FIELD_REQUIRED, 0, 0, "info|warning|critical", NULL, NULL },
+    OTHER_FIELDS,
+    { 0 },
+};
+static const schema create_schema = { "AlertRuleCreate", create_fields };
+
+static const field update_fields[] = {
+    { "name", FIELD_STRING, 0, 1, 255, NULL, NULL, NULL },
+    { "metric_name", FIELD_STRING, 0, 1, 255, NULL, NULL, NULL },
+    { "operator", FIELD_ENUM, 0, 0, 0, "gt|gte|lt|lte|eq|ne", NULL, NULL },
+    { "threshold", FIELD_NUMBER, 0, 0, 0, NULL, NULL, NULL },
+    { "severity", FIELD_ENUM, 0, 0, 0, "info|warning|critical", NULL, NULL },
+    OTHER_FIELDS,
+    { 0 },
+};
+static const schema update_schema = { "AlertRuleUpdate", update_fields };
+
+/* Promising what would not be watched is worse than refusing it. */
+static void
+write_rule(call *c)
+{
+    static const char *const unsupported[] = { "conditions", "channel_ids" };
+
+    for (size_t i = 0; i < COUNT_OF(unsupported); i++)
+        if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(call_body(c), unsupported[i])) > 0) {
+            call_fail_field(c, "body", unsupported[i],
+                            "Must be empty: this version supports rules of one threshold, without channels",
+                            "value_error");
+            return;
+        }
+    registry_route(c);
+}
+
+extern const route rules_routes[];
+
+const route rules_routes[] = {
+    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alert-rules", &registry_page_schema, NULL, registry_list, REG_RULE_LIST,
+      "The tenant's alert rules" },
+    { POST, 201, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/alert-rules", NULL, &create_schema, write_rule,
+      REG_RULE_CREATE, "Add an alert rule" },
+    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, NULL, registry_route, REG_RULE_GET,
+      "One alert rule" },
+    { PATCH, 200, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, &update_schema,
+      write_rule, REG_RULE_UPDATE, "Change an alert rule" },
+    { DELETE_, 204, WHO_OPERATOR, 0, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, NULL, registry_route,
+      REG_RULE_DELETE, "Remove an alert rule; its open alerts close" },
+    { 0 },
+};
