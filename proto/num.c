@@ -15,6 +15,7 @@
 #include "proto/num_fast.h"
 
 #include <float.h>
+#include <inttypes.h>
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
@@ -23,7 +24,10 @@
 
 /* A half-way point between two doubles has at most 767 digits; behind them it only matters whether all are 0. */
 enum { DIGITS_KEPT = 770, EXPONENT_TEXT_MAX = 12, EXPONENT_SURE = 20000 };
-enum { DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
+enum { FIVES_MAX = 27, /* 5^27 < 2^63 */
+       DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
+
+#define SCALED_MIN 1e-9
 
 _Static_assert(LDBL_MANT_DIG == 64, "the second way needs x87 extended precision");
 
@@ -83,25 +87,34 @@ read_slowly(const uint8_t *p, const uint8_t *end)
     return strtod_c(text);
 }
 
-double
-num_read(const num_scanned *n)
+/* The second way.  False: it cannot be sure. */
+static bool
+read_extended(uint64_t mantissa, int32_t e10, double *v)
 {
     static const long double power[] = { 1e0L,  1e1L,  1e2L,  1e3L,  1e4L,  1e5L,  1e6L,
                                          1e7L,  1e8L,  1e9L,  1e10L, 1e11L, 1e12L, 1e13L,
                                          1e14L, 1e15L, 1e16L, 1e17L, 1e18L, 1e19L, 1e20L,
                                          1e21L, 1e22L, 1e23L, 1e24L, 1e25L, 1e26L, 1e27L };
+    long double x = (long double)mantissa;
+    uint64_t    bits;
+
+    if (mantissa == 0 || e10 < -27 || e10 > 27)
+        return false;
+    x = e10 < 0 ? x / power[-e10] : x * power[e10];
+    memcpy(&bits, &x, sizeof bits);
+    *v = (double)x;
+    return (bits & 0x7ff) != 0x400;
+}
+
+double
+num_read(const num_scanned *n)
+{
+    double v;
 
     if (n->exact && n->mantissa == 0)
         return 0;
-    if (n->exact && n->e10 >= -27 && n->e10 <= 27) {
-        long double x = (long double)n->mantissa;
-        uint64_t    bits;
-
-        x = n->e10 < 0 ? x / power[-n->e10] : x * power[n->e10];
-        memcpy(&bits, &x, sizeof bits);
-        if ((bits & 0x7ff) != 0x400)
-            return (double)x;
-    }
+    if (n->exact && read_extended(n->mantissa, n->e10, &v))
+        return v;
     return read_slowly(n->digits, n->end);
 }
 
@@ -147,76 +160,115 @@ num_format_i64(int64_t v, char out[NUM_TEXT_MAX])
     return (size_t)(put_u64(p, v < 0 ? -(uint64_t)v : (uint64_t)v) - out);
 }
 
-/* A positive number 0.DDDD * 10^point; digits has no zeros at its ends. */
+/* The positive number n * 10^e10, n of up to DIGITS_MAX digits. */
 typedef struct decimal {
-    char digits[DIGITS_MAX + 1];
-    int  count;
-    int  point;
+    uint64_t n;
+    int      e10;
 } decimal;
 
 static double
-decimal_value(const decimal *d)
+decimal_value(decimal d)
 {
-    char text[DIGITS_MAX + 2 + EXPONENT_TEXT_MAX];
+    char   text[DIGITS_MAX + 2 + EXPONENT_TEXT_MAX];
+    double v;
 
-    snprintf(text, sizeof text, "%.*se%d", d->count, d->digits, d->point - d->count);
+    if (read_extended(d.n, d.e10, &v))
+        return v;
+    snprintf(text, sizeof text, "%" PRIu64 "e%d", d.n, d.e10);
     return strtod_c(text);
 }
 
-static void
-strip_zeros(decimal *d)
+/* v * 10^k as an integer, correctly rounded: v = m * 2^e2, so it is m * 5^k * 2^(e2 + k), and m * 5^k has at most
+ * 53 + 63 bits. */
+static uint64_t
+scaled(double v, int k)
 {
-    while (d->count > 1 && d->digits[d->count - 1] == '0')
-        d->count--;
+    static const uint64_t five[FIVES_MAX + 1] = {
+        UINT64_C(1), UINT64_C(5), UINT64_C(25), UINT64_C(125), UINT64_C(625), UINT64_C(3125),
+        UINT64_C(15625), UINT64_C(78125), UINT64_C(390625), UINT64_C(1953125), UINT64_C(9765625),
+        UINT64_C(48828125), UINT64_C(244140625), UINT64_C(1220703125), UINT64_C(6103515625),
+        UINT64_C(30517578125), UINT64_C(152587890625), UINT64_C(762939453125), UINT64_C(3814697265625),
+        UINT64_C(19073486328125), UINT64_C(95367431640625), UINT64_C(476837158203125),
+        UINT64_C(2384185791015625), UINT64_C(11920928955078125), UINT64_C(59604644775390625),
+        UINT64_C(298023223876953125), UINT64_C(1490116119384765625), UINT64_C(7450580596923828125),
+    };
+    uint64_t bits;
+
+    memcpy(&bits, &v, sizeof bits);
+    int               shift = (int)(bits >> 52) - 1075 + k; /* v is normal */
+    uint64_t          m = (bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1) << 52;
+    unsigned __int128 product = (unsigned __int128)m * five[k];
+
+    if (shift >= 0)
+        return (uint64_t)(product << shift);
+    unsigned __int128 half = (unsigned __int128)1 << (-shift - 1);
+    uint64_t          n = (uint64_t)(product >> -shift);
+    unsigned __int128 rest = product - ((unsigned __int128)n << -shift);
+
+    return n + (uint64_t)(rest > half || (rest == half && (n & 1) != 0));
 }
 
-/* v with `count` digits, correctly rounded.  The locale may have any decimal point: only digits are taken. */
+/* v with `count` digits, correctly rounded. The locale may have any decimal point: only digits are taken. */
 static decimal
-decimal_of(double v, int count)
+decimal_printed(double v, int count)
 {
     char        text[64];
-    decimal     d = { .count = 0 };
+    decimal     d = { 0 };
     const char *p = text;
 
     snprintf(text, sizeof text, "%.*e", count - 1, v);
     for (; *p != 'e'; p++)
         if (*p >= '0' && *p <= '9')
-            d.digits[d.count++] = *p;
-    d.point = atoi(p + 1) + 1;
+            d.n = d.n * 10 + (uint64_t)(*p - '0');
+    d.e10 = atoi(p + 1) + 1 - count;
     return d;
 }
 
-/* The next decimal of as many digits. */
-static void
-decimal_step_up(decimal *d)
+/* The same.  `point` is where v's decimal point stands behind its first digit: 10^(point-1) <= v < 10^point. */
+static decimal
+decimal_of(double v, int count, int point)
 {
-    int i = d->count - 1;
+    int k = count - point;
 
-    for (; i >= 0 && d->digits[i] == '9'; i--)
-        d->digits[i] = '0';
-    if (i >= 0) {
-        d->digits[i]++;
-        return;
+    if (v < SCALED_MIN || k < 0 || k > FIVES_MAX)
+        return decimal_printed(v, count);
+    return (decimal){ .n = scaled(v, k), .e10 = -k };
+}
+
+/* 10^(point-1) <= v < 10^point, for v that decimal_of() scales.  The negative powers are not exact, but a v
+ * that equals one is written with the single digit 1 on either side. */
+static int
+point_of(double v)
+{
+    static const double below_one[] = { 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, SCALED_MIN };
+    int                 point = 0;
+
+    if (v >= 1) {
+        while (point < (int)COUNT_OF(num_powers) && v >= num_powers[point])
+            point++;
+        return point;
     }
-    d->digits[0] = '1'; /* 999 -> 100 * 10 */
-    d->point++;
+    while (point > 1 - (int)COUNT_OF(below_one) && v < below_one[1 - point])
+        point--;
+    return point;
 }
 
 static decimal
 shortest(double v)
 {
-    decimal d;
+    int point = point_of(v);
 
     for (int count = v < DBL_MIN ? 1 : DIGITS_SHORT; count < DIGITS_MAX; count++) {
-        d = decimal_of(v, count);
-        if (decimal_value(&d) == v)
+        decimal d = decimal_of(v, count, point);
+
+        if (decimal_value(d) == v)
             return d;
         /* Above a power of two lies twice the room of below: the nearest may miss below, its neighbour not. */
-        decimal_step_up(&d);
-        if (decimal_value(&d) == v)
+        d.n++;
+        if (decimal_value(d) == v)
             return d;
     }
-    return decimal_of(v, DIGITS_MAX);
+    return decimal_of(v, DIGITS_MAX, point);
 }
 
 static char *
@@ -233,36 +285,51 @@ put_zeros(char *out, int count)
     return out + count;
 }
 
+/* 0.DDD * 10^point */
 static char *
-put_plain(char *out, const decimal *d)
+put_plain(char *out, const char *digits, int count, int point)
 {
-    if (d->point <= 0) { /* 0.00DDD */
+    if (point <= 0) { /* 0.00DDD */
         out = put(out, "0.", 2);
-        out = put_zeros(out, -d->point);
-        return put(out, d->digits, d->count);
+        out = put_zeros(out, -point);
+        return put(out, digits, count);
     }
-    if (d->count <= d->point) { /* DDD00 */
-        out = put(out, d->digits, d->count);
-        return put_zeros(out, d->point - d->count);
+    if (count <= point) { /* DDD00 */
+        out = put(out, digits, count);
+        return put_zeros(out, point - count);
     }
-    out = put(out, d->digits, d->point); /* D.DD */
+    out = put(out, digits, point); /* D.DD */
     *out++ = '.';
-    return put(out, d->digits + d->point, d->count - d->point);
+    return put(out, digits + point, count - point);
 }
 
 static char *
-put_exponent(char *out, const decimal *d) /* D.DDe+XX */
+put_exponent(char *out, const char *digits, int count, int point) /* D.DDe+XX */
 {
-    int e10 = d->point - 1;
+    int e10 = point - 1;
 
-    *out++ = d->digits[0];
-    if (d->count > 1) {
+    *out++ = digits[0];
+    if (count > 1) {
         *out++ = '.';
-        out = put(out, d->digits + 1, d->count - 1);
+        out = put(out, digits + 1, count - 1);
     }
     *out++ = 'e';
     *out++ = e10 < 0 ? '-' : '+';
     return put_u64(out, (uint64_t)(e10 < 0 ? -e10 : e10));
+}
+
+static char *
+put_decimal(char *out, decimal d)
+{
+    char digits[20];
+
+    for (; d.n % 10 == 0; d.n /= 10)
+        d.e10++;
+    int count = (int)(put_u64(digits, d.n) - digits);
+    int point = count + d.e10;
+
+    return point >= PLAIN_POINT_MIN && point <= PLAIN_POINT_MAX ? put_plain(out, digits, count, point)
+                                                                : put_exponent(out, digits, count, point);
 }
 
 /* v in [1e-6, 1e15) with few decimals: i / 10^k.  Up to 15 digits every decimal has a double of its own, so
@@ -309,12 +376,7 @@ num_format(double v, char out[NUM_TEXT_MAX])
     }
     char *end = v >= 1e-6 && v < 1e15 ? put_short(p, v) : NULL;
 
-    if (end == NULL) {
-        decimal d = shortest(v);
-
-        strip_zeros(&d);
-        end = d.point >= PLAIN_POINT_MIN && d.point <= PLAIN_POINT_MAX ? put_plain(p, &d)
-                                                                       : put_exponent(p, &d);
-    }
+    if (end == NULL)
+        end = put_decimal(p, shortest(v));
     return (size_t)(end - out);
 }

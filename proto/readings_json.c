@@ -43,6 +43,8 @@ skip_space(place p, place end)
 {
     if (LIKELY(*p > ' '))
         return p;
+    if (LIKELY(p < end && *p == ' ' && p[1] > ' '))
+        return p + 1;
     return skip_spaces(p, end);
 }
 
@@ -52,21 +54,35 @@ at_char(place p, place end, uint8_t c)
     return p < end && *p == c;
 }
 
-/* The first byte that ends a run of plain ASCII: a quote, a backslash, a control character, or one above 0x7f.
- * May lie behind the end. */
+/* Which of the 16 bytes at p end a run of plain ASCII: a quote, a backslash, a control character, or one above
+ * 0x7f (which is below a blank when compared as signed). */
+static inline uint32_t
+stops(place p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i quote = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
+    __m128i backslash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
+    __m128i other = _mm_cmplt_epi8(x, _mm_set1_epi8(' '));
+
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), other));
+}
+
+/* The end of the run at p; may lie behind the end of the body.  Short and long strings are mixed at random, so a
+ * first step of 32 bytes, which most end in, saves a branch that the CPU cannot foresee. */
 static inline place
 plain_run(place p, place end)
 {
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-    const __m128i blank = _mm_set1_epi8(' ');
+    uint32_t mask;
 
+    if (LIKELY(end - p >= 32)) {
+        mask = stops(p) | stops(p + 16) << 16;
+        if (LIKELY(mask != 0))
+            return p + __builtin_ctz(mask);
+        p += 32;
+    }
     do {
-        __m128i  x = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i  stop = _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, backslash));
-        uint32_t mask = (uint32_t)_mm_movemask_epi8(_mm_or_si128(stop, _mm_cmplt_epi8(x, blank)));
-
-        if (LIKELY(mask != 0)) /* signed compare: bytes above 0x7f are below a blank */
+        mask = stops(p);
+        if (mask != 0)
             return p + __builtin_ctz(mask);
         p += 16;
     } while (p < end);

@@ -217,6 +217,23 @@ every_power_of_two_comes_back(void **state)
 }
 
 static void
+every_power_of_ten_and_its_neighbours_come_back(void **state)
+{
+    (void)state;
+    for (int e = -320; e <= 308; e++) {
+        char text[16];
+
+        snprintf(text, sizeof text, "1e%d", e);
+        double v = strtod(text, NULL);
+
+        for (double near = v, step = 0; step < 20; step++, near = nextafter(near, 0))
+            check_round_trip(near);
+        for (double near = v, step = 0; step < 20; step++, near = nextafter(near, INFINITY))
+            check_round_trip(near);
+    }
+}
+
+static void
 integers_are_written_whole(void **state)
 {
     char out[NUM_TEXT_MAX];
@@ -240,6 +257,7 @@ main(void)
         TEST(numbers_are_written_as_javascript_does),
         TEST(random_doubles_come_back_from_the_shortest_text),
         TEST(every_power_of_two_comes_back),
+        TEST(every_power_of_ten_and_its_neighbours_come_back),
         TEST(integers_are_written_whole),
     };
 
