@@ -2,9 +2,10 @@
  *
  *     decode [SECONDS]
  *
- * Bodies of 1 000 readings: members in a random order for each, as compact JSON, as JSON with blanks, with
- * 17-digit values, with non-ASCII units, and as MessagePack.  Prints a line each: best and median of short rounds.
- * A round goes through many different bodies: one body again and again is learnt by heart by the CPU.
+ * Bodies of 1 000 readings: members in a random order for each, as compact JSON, as JSON with
+ * blanks, with 17-digit values, with non-ASCII units, and as MessagePack.  Prints a line each: best
+ * and median of short rounds. A round goes through many different bodies: one body again and again
+ * is learnt by heart by the CPU.
  */
 #include "proto/base.h"
 #include "proto/num.h"
@@ -96,8 +97,9 @@ put_member(body *b, int which)
 {
     static const char *const names[MEMBERS] = { "machine_identifier", "timestamp", "metric_name",
                                                 "value", "unit" };
-    static const char *const metrics[] = { "temperature", "vibration_x", "spindle_speed", "pressure" };
-    char text[64];
+    static const char *const metrics[] = { "temperature", "vibration_x", "spindle_speed",
+                                           "pressure" };
+    char                     text[64];
 
     put_str(b, names[which]);
     if (!b->as.packed)
@@ -229,8 +231,8 @@ measure(form as, double seconds)
     qsort(rates, ROUNDS, sizeof rates[0], by_value);
     double each = (double)bytes / BODIES / READINGS;
 
-    printf("%-18s %6.1f bytes a reading, best %5.2f, median %5.2f M readings/s, %5.0f MB/s\n", as.name, each,
-           rates[ROUNDS - 1], rates[ROUNDS / 2], rates[ROUNDS / 2] * each);
+    printf("%-18s %6.1f bytes a reading, best %5.2f, median %5.2f M readings/s, %5.0f MB/s\n",
+           as.name, each, rates[ROUNDS - 1], rates[ROUNDS / 2], rates[ROUNDS / 2] * each);
 }
 
 int
@@ -239,7 +241,8 @@ main(int argc, char **argv)
     static const form forms[] = {
         { .name = "json", .comma = ",", .colon = ":", .unit = "celsius" },
         { .name = "json, blanks", .comma = ", ", .colon = ": ", .unit = "celsius" },
-        { .name = "json, 17 digits", .comma = ",", .colon = ":", .unit = "mm/s", .long_values = true },
+        { .name = "json, 17 digits", .comma = ",", .colon = ":", .unit = "mm/s",
+          .long_values = true },
         { .name = "json, UTF-8 unit", .comma = ",", .colon = ":", .unit = "\xc2\xb0" "C" },
         { .name = "msgpack", .unit = "celsius", .packed = true },
     };

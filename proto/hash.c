@@ -2,8 +2,9 @@
  *
  * CRC-32C has two ways to the same number:
  *   table     8 bytes a step through 8 tables ("slicing")
- *   sse4.2    the crc32 instruction.  It takes 3 cycles but one can start each cycle, so long runs go as three
- *             neighbouring lanes at once, joined by shifting a crc over LANE zero bytes (4 look-ups):
+ *   sse4.2    the crc32 instruction.  It takes 3 cycles but one can start each cycle, so long
+ *             runs go as three neighbouring lanes at once, joined by shifting a crc over LANE
+ *             zero bytes (4 look-ups):
  *
  *             | lane a, LANE bytes | lane b, LANE bytes | lane c, LANE bytes |
  *             crc = shift(shift(a) ^ b) ^ c

@@ -3,8 +3,8 @@
  *   0123456789012345678
  *   YYYY-MM-DDTHH:MM:SS[.fffffffff](Z|+HH:MM|-HH:MM)
  *
- * The calendar is the proleptic Gregorian one; the epoch is 1970-01-01T00:00:00Z.  Every character is
- * looked at: what is not of the form above is refused.
+ * The calendar is the proleptic Gregorian one; the epoch is 1970-01-01T00:00:00Z.  Every character
+ * is looked at: what is not of the form above is refused.
  */
 #include "proto/instant.h"
 
@@ -56,9 +56,10 @@ days_of(uint32_t year, uint32_t month, uint32_t day)
 static const uint8_t *
 fraction_of(const uint8_t *p, const uint8_t *end, int64_t *us)
 {
-    static const int64_t scale[FRACTION_DIGITS_KEPT + 1] = { 1000000, 100000, 10000, 1000, 100, 10, 1 };
-    int64_t kept = 0;
-    size_t  digits = 0;
+    static const int64_t scale[FRACTION_DIGITS_KEPT + 1] = { 1000000, 100000, 10000, 1000,
+                                                             100,     10,     1 };
+    int64_t              kept = 0;
+    size_t               digits = 0;
 
     for (p++; p < end && (uint32_t)*p - '0' <= 9; p++, digits++)
         if (digits < FRACTION_DIGITS_KEPT)
@@ -153,7 +154,7 @@ typedef struct civil {
 static civil
 civil_of(int64_t days)
 {
-    uint32_t shifted = (uint32_t)(days + 719468); /* since 0000-03-01; not negative from year 1 on */
+    uint32_t shifted = (uint32_t)(days + 719468); /* since 0000-03-01: not negative */
     uint32_t era = shifted / 146097;
     uint32_t in_era = shifted % 146097;
     uint32_t year = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;

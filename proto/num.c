@@ -1,14 +1,17 @@
 /* num.c - doubles and integers to text and back.
  *
- * Reading: the digits become a 64-bit integer m and a power of ten, value = m * 10^e10.  Three ways, the first
- * that is exact wins:
- *   1. m <= 2^53, |e10| <= 22: both are doubles without error, so one operation rounds once (Clinger).
- *   2. m < 10^19, |e10| <= 27: both are exact as 80-bit extended numbers; the result is rounded to 64 bits,
- *      then to 53.  The second rounding can only go wrong when the first left exactly a half.
+ * Reading: the digits become a 64-bit integer m and a power of ten, value = m * 10^e10.  Three
+ * ways, the first that is exact wins:
+ *   1. m <= 2^53, |e10| <= 22: both are doubles without error, so one operation rounds once
+ *      (Clinger).
+ *   2. m < 10^19, |e10| <= 27: both are exact as 80-bit extended numbers; the result is rounded to
+ *      64 bits, then to 53.  The second rounding can only go wrong when the first left exactly a
+ *      half.
  *   3. strtod in the C locale on a copy of at most DIGITS_KEPT digits.
  *
- * Writing: the smallest k <= 9 for which v * 10^k is an integer of up to 15 digits that reads back the same;
- * otherwise the fewest digits that do, by trying.  Layout as JavaScript has it: plain from 1e-6 to below 1e21.
+ * Writing: the smallest k <= 9 for which v * 10^k is an integer of up to 15 digits that reads back
+ * the same; otherwise the fewest digits that do, by trying 15, 16, 17 of them.  Layout as
+ * JavaScript has it: plain from 1e-6 to below 1e21.
  */
 #include "proto/num.h"
 
@@ -22,10 +25,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A half-way point between two doubles has at most 767 digits; behind them it only matters whether all are 0. */
+/* A half-way point between two doubles has at most 767 digits; behind them it only matters whether
+ * all are 0. */
 enum { DIGITS_KEPT = 770, EXPONENT_TEXT_MAX = 12, EXPONENT_SURE = 20000 };
-enum { FIVES_MAX = 27, /* 5^27 < 2^63 */
-       DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
+enum { DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
+enum { FIVES_MAX = 27 }; /* 5^27 < 2^63 */
 
 #define SCALED_MIN 1e-9
 
@@ -178,8 +182,8 @@ decimal_value(decimal d)
     return strtod_c(text);
 }
 
-/* v * 10^k as an integer, correctly rounded: v = m * 2^e2, so it is m * 5^k * 2^(e2 + k), and m * 5^k has at most
- * 53 + 63 bits. */
+/* v * 10^k as an integer, correctly rounded: v = m * 2^e2, so it is m * 5^k * 2^(e2 + k),
+ * and m * 5^k has at most 53 + 63 bits. */
 static uint64_t
 scaled(double v, int k)
 {
@@ -187,7 +191,8 @@ scaled(double v, int k)
         UINT64_C(1), UINT64_C(5), UINT64_C(25), UINT64_C(125), UINT64_C(625), UINT64_C(3125),
         UINT64_C(15625), UINT64_C(78125), UINT64_C(390625), UINT64_C(1953125), UINT64_C(9765625),
         UINT64_C(48828125), UINT64_C(244140625), UINT64_C(1220703125), UINT64_C(6103515625),
-        UINT64_C(30517578125), UINT64_C(152587890625), UINT64_C(762939453125), UINT64_C(3814697265625),
+        UINT64_C(30517578125), UINT64_C(152587890625), UINT64_C(762939453125),
+        UINT64_C(3814697265625),
         UINT64_C(19073486328125), UINT64_C(95367431640625), UINT64_C(476837158203125),
         UINT64_C(2384185791015625), UINT64_C(11920928955078125), UINT64_C(59604644775390625),
         UINT64_C(298023223876953125), UINT64_C(1490116119384765625), UINT64_C(7450580596923828125),
@@ -208,7 +213,8 @@ scaled(double v, int k)
     return n + (uint64_t)(rest > half || (rest == half && (n & 1) != 0));
 }
 
-/* v with `count` digits, correctly rounded. The locale may have any decimal point: only digits are taken. */
+/* v with `count` digits, correctly rounded. The locale may have any decimal point: only digits are
+ * taken. */
 static decimal
 decimal_printed(double v, int count)
 {
@@ -224,7 +230,8 @@ decimal_printed(double v, int count)
     return d;
 }
 
-/* The same.  `point` is where v's decimal point stands behind its first digit: 10^(point-1) <= v < 10^point. */
+/* The same.  `point` is where v's decimal point stands behind its first digit:
+ * 10^(point-1) <= v < 10^point. */
 static decimal
 decimal_of(double v, int count, int point)
 {
@@ -235,12 +242,13 @@ decimal_of(double v, int count, int point)
     return (decimal){ .n = scaled(v, k), .e10 = -k };
 }
 
-/* 10^(point-1) <= v < 10^point, for v that decimal_of() scales.  The negative powers are not exact, but a v
- * that equals one is written with the single digit 1 on either side. */
+/* 10^(point-1) <= v < 10^point, for v that decimal_of() scales.  The negative powers are not exact,
+ * but a v that equals one is written with the single digit 1 on either side. */
 static int
 point_of(double v)
 {
-    static const double below_one[] = { 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, SCALED_MIN };
+    static const double below_one[] = { 1e0,  1e-1, 1e-2, 1e-3, 1e-4,
+                                        1e-5, 1e-6, 1e-7, 1e-8, SCALED_MIN };
     int                 point = 0;
 
     if (v >= 1) {
@@ -263,7 +271,8 @@ shortest(double v)
 
         if (decimal_value(d) == v)
             return d;
-        /* Above a power of two lies twice the room of below: the nearest may miss below, its neighbour not. */
+        /* Above a power of two lies twice the room of below: the nearest may miss below, its
+         * neighbour not. */
         d.n++;
         if (decimal_value(d) == v)
             return d;
@@ -328,12 +337,13 @@ put_decimal(char *out, decimal d)
     int count = (int)(put_u64(digits, d.n) - digits);
     int point = count + d.e10;
 
-    return point >= PLAIN_POINT_MIN && point <= PLAIN_POINT_MAX ? put_plain(out, digits, count, point)
-                                                                : put_exponent(out, digits, count, point);
+    if (point >= PLAIN_POINT_MIN && point <= PLAIN_POINT_MAX)
+        return put_plain(out, digits, count, point);
+    return put_exponent(out, digits, count, point);
 }
 
-/* v in [1e-6, 1e15) with few decimals: i / 10^k.  Up to 15 digits every decimal has a double of its own, so
- * reading back the same means that it is the shortest.  NULL: it has more. */
+/* v in [1e-6, 1e15) with few decimals: i / 10^k.  Up to 15 digits every decimal has a double of its
+ * own, so reading back the same means that it is the shortest.  NULL: it has more. */
 static char *
 put_short(char *out, double v)
 {

@@ -1,4 +1,5 @@
-/* num_fast.h - the part of num.c that decoders want inline: walking over a number, and the one-operation case.
+/* num_fast.h - the part of num.c that decoders want inline: walking over a number, and the
+ * one-operation case.
  *
  *   -?(0|[1-9][0-9]*)(.[0-9]+)?([eE][+-]?[0-9]+)?        RFC 8259
  */
@@ -28,7 +29,8 @@ num_is_digit(const uint8_t *p, const uint8_t *end)
     return p < end && (uint32_t)*p - '0' <= 9;
 }
 
-/* Behind the 'e' of a number that is well formed.  Stays at the cap, which no body can make up for in zeros. */
+/* Behind the 'e' of a number that is well formed.  Stays at the cap, which no body can make up for
+ * in zeros. */
 static inline int64_t
 num_exponent(const uint8_t *p, const uint8_t *end)
 {

@@ -8,7 +8,8 @@
 
 enum { METRIC_CHARS_MAX = 255, UNIT_CHARS_MAX = 64, TAG_CHARS_MAX = 255 };
 
-_Static_assert((int)READINGS_SLOT / 4 > (int)METRIC_CHARS_MAX, "what is cut is too long for any field");
+_Static_assert((int)READINGS_SLOT / 4 > (int)METRIC_CHARS_MAX,
+               "what is cut is too long for any field");
 
 static const view error_texts[] = {
     [READING_OK] = { (const uint8_t *)"", 0 },
@@ -61,7 +62,9 @@ readings_offset(const readings_decoder *d)
     return (size_t)(d->at - d->start);
 }
 
-#define ROW_NONE { .head = { [8] = 1 }, .mask = UINT32_MAX } /* head and tail disagree on byte 8: never */
+/* clang-format off */
+/* Head and tail disagree on byte 8: no name matches. */
+#define ROW_NONE { .head = { [8] = 1 }, .mask = UINT32_MAX }
 
 const fields_row fields_rows[FIELDS_ROWS] = {
     [FIELDS_HASH('m', 'a')] = { "machine_identifi", "identifier", 0x03ffffff, 18, MEMBER_MACHINE },
@@ -73,6 +76,7 @@ const fields_row fields_rows[FIELDS_ROWS] = {
     [2] = ROW_NONE,
     [6] = ROW_NONE,
 };
+/* clang-format on */
 
 uint32_t
 fields_member(view name)
@@ -165,7 +169,8 @@ static inline void
 judge_value(const fields *f, reading *out)
 {
     if (f->kind[MEMBER_VALUE] != FOUND_DOUBLE)
-        fault(out, f->kind[MEMBER_VALUE] == FOUND_NONE ? READING_VALUE_MISSING : READING_VALUE_TYPE);
+        fault(out,
+              f->kind[MEMBER_VALUE] == FOUND_NONE ? READING_VALUE_MISSING : READING_VALUE_TYPE);
     else if (!isfinite(f->value))
         fault(out, READING_VALUE_FINITE);
     else

@@ -1,5 +1,5 @@
-/* readings_fields.h - what the two ingest decoders share: the members of a reading as they were found, and the
- * judgement of them (readings.c).  Nobody else's business.
+/* readings_fields.h - what the two ingest decoders share: the members of a reading as they were
+ * found, and the judgement of them (readings.c).  Nobody else's business.
  */
 #ifndef HALTLESS_PROTO_READINGS_FIELDS_H
 #define HALTLESS_PROTO_READINGS_FIELDS_H
@@ -34,7 +34,7 @@ _Static_assert((int)MEMBER_COUNT == (int)READINGS_SLOTS, "value needs no slot, n
 typedef struct fields {
     uint8_t kind[8]; /* enum found by member */
     view    text[MEMBER_COUNT];
-    size_t  chars[MEMBER_COUNT]; /* code points; more than the text shows when it was cut to its slot */
+    size_t  chars[MEMBER_COUNT]; /* code points, also those that a slot had no room for */
     double  value;
     int64_t time_us;
     uint8_t duplicate; /* the first member that came twice; MEMBER_UNKNOWN: none */
@@ -66,7 +66,8 @@ enum { FIELDS_ROWS = 8, FIELDS_LOOKAHEAD = 24 };
 
 extern const fields_row fields_rows[FIELDS_ROWS];
 
-/* The member whose name the bytes at p begin with, NULL when none.  Looks at FIELDS_LOOKAHEAD bytes. */
+/* The member whose name the bytes at p begin with, NULL when none.  Looks at FIELDS_LOOKAHEAD
+ * bytes. */
 static inline const fields_row *
 fields_row_at(const uint8_t *p)
 {
@@ -84,7 +85,8 @@ fields_row_at(const uint8_t *p)
 uint32_t fields_member(view name); /* MEMBER_UNKNOWN when it is none of ours */
 void     fields_judge(const fields *f, reading *out);
 void     fields_not_object(reading *out);
-/* The bytes of the UTF-8 character at p, 0 when it is none (RFC 3629: no surrogates, nothing overlong). */
+/* The bytes of the UTF-8 character at p, 0 when it is none (RFC 3629: no surrogates, nothing
+ * overlong). */
 size_t fields_utf8_len(const uint8_t *p, const uint8_t *end);
 
 #endif

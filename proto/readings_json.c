@@ -1,14 +1,15 @@
 /* readings_json.c - {"readings":[...]} as JSON, one pass, the hot loop of ingest.
  *
  * Strict RFC 8259 and UTF-8.  What makes it fast:
- *   - strings go 16 bytes a step; one compare finds quotes, backslashes, control characters and the start of
- *     anything that is not ASCII.  Only the last of these, and escapes, take the slow way.
- *   - a member's name is known by a hash of two letters and two 16-byte compares, in any order of members.
+ *   - strings go 16 or 32 bytes a step; three compares find quotes, backslashes, control characters and the
+ *     start of anything that is not ASCII.  Only the last of these, and escapes, take the slow way.
+ *   - a member's name is known by a hash of two letters and two 16-byte compares, in any order of
+ *     members.
  *   - the judgement (readings.c) comes after the object, in a fixed order that the CPU can foresee.
  *
- * Bounds: `end` is where the body ends.  A step may look at 16 bytes from any p <= end, which the caller provides,
- * but takes nothing from there: whoever moves on compares with `end`.  Functions take p, return where they have come
- * to, NULL for broken syntax.
+ * Bounds: `end` is where the body ends.  A step may look at 16 bytes from any p <= end, which the
+ * caller provides, but takes nothing from there: whoever moves on compares with `end`.  Functions
+ * take p, return where they have come to, NULL for broken syntax.
  */
 #include "proto/num_fast.h"
 #include "proto/readings.h"
@@ -54,8 +55,8 @@ at_char(place p, place end, uint8_t c)
     return p < end && *p == c;
 }
 
-/* Which of the 16 bytes at p end a run of plain ASCII: a quote, a backslash, a control character, or one above
- * 0x7f (which is below a blank when compared as signed). */
+/* Which of the 16 bytes at p end a run of plain ASCII: a quote, a backslash, a control character,
+ * or one above 0x7f (which is below a blank when compared as signed). */
 static inline uint32_t
 stops(place p)
 {
@@ -67,8 +68,9 @@ stops(place p)
     return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), other));
 }
 
-/* The end of the run at p; may lie behind the end of the body.  Short and long strings are mixed at random, so a
- * first step of 32 bytes, which most end in, saves a branch that the CPU cannot foresee. */
+/* The end of the run at p; may lie behind the end of the body.  Short and long strings are mixed at
+ * random, so a first step of 32 bytes, which most end in, saves a branch that the CPU cannot
+ * foresee. */
 static inline place
 plain_run(place p, place end)
 {
@@ -210,7 +212,8 @@ other_char(place p, place end, built *t)
     return p + len;
 }
 
-/* On from `p`, where the plain run of the string that started at `start` ended with something but its quote. */
+/* On from `p`, where the plain run of the string that started at `start` ended with something but
+ * its quote. */
 static __attribute__((noinline)) place
 string_slowly(place start, place p, place end, built *t)
 {
@@ -391,7 +394,8 @@ member_name(place p, place end, uint8_t *slot, uint32_t *member)
     return p;
 }
 
-/* A value that is neither string nor number.  NaN and the infinities pass as `value` alone, to be told so. */
+/* A value that is neither string nor number.  NaN and the infinities pass as `value` alone, to be
+ * told so. */
 static __attribute__((noinline)) place
 other_value(place p, place end, uint32_t member, fields *f)
 {
@@ -455,7 +459,8 @@ object(readings_decoder *d, place p, fields *f)
     p = skip_space(p, end);
     if (at_char(p, end, '}'))
         return p + 1;
-    for (; at_char(p, end, '"'); p = skip_space(p + 1, end)) { /* each round takes bytes: ends with the body */
+    /* Each round takes bytes: it ends with the body. */
+    for (; at_char(p, end, '"'); p = skip_space(p + 1, end)) {
         p = member_name(p + 1, end, d->scratch[SLOT_NAME], &member);
         if (p == NULL)
             return NULL;
@@ -515,7 +520,8 @@ body_ends(readings_decoder *d, place p)
     return ends(d, p, d->schema != NULL ? MISFIT : ENDED);
 }
 
-/* The value of an outer member.  True: it is the array of readings, and d->at stands behind its '['. */
+/* The value of an outer member.  True: it is the array of readings, and d->at stands behind its
+ * '['. */
 static bool
 outer_value(readings_decoder *d, place *p, bool is_readings)
 {

@@ -1,8 +1,9 @@
 /* readings_msgpack.c - {"readings":[...]} as MessagePack.
  *
- * A cursor of its own: every length is compared with what is left of the body before it is believed, nothing is
- * allocated.  Values that nobody asked for are walked over with one counter of what is still to come instead of
- * a stack, so nesting costs nothing and time is linear in the body.
+ * A cursor of its own: every length is compared with what is left of the body before it is
+ * believed, nothing is allocated.  Values that nobody asked for are walked over with one counter of
+ * what is still to come instead of a stack, so nesting costs nothing and time is linear in the
+ * body.
  *
  *   81 a8 "readings" dc 03e8  85 b2 "machine_identifier" a7 "CNC-001" ...
  *   map  str          array    map
@@ -16,7 +17,11 @@ enum { TIMESTAMP_EXTENSION = -1 };
 
 typedef const uint8_t *place;
 
-enum type { T_NIL, T_BOOL, T_INT, T_UINT, T_FLOAT, T_DOUBLE, T_STR, T_BIN, T_EXT, T_ARRAY, T_MAP, T_NONE };
+/* clang-format off */
+enum type {
+    T_NIL, T_BOOL, T_INT, T_UINT, T_FLOAT, T_DOUBLE, T_STR, T_BIN, T_EXT, T_ARRAY, T_MAP, T_NONE,
+};
+/* clang-format on */
 
 /* One value's head: what it is, and its bytes or its number of items. */
 typedef struct token {
@@ -128,7 +133,8 @@ skip(place p, place end, uint64_t values)
 {
     token t;
 
-    for (; values > 0; values--) { /* each round takes a byte or ends: containers hold less than is left */
+    /* Each round takes a byte, and there are never more values to come than bytes. */
+    for (; values > 0; values--) {
         p = take(p, end, &t);
         if (p == NULL || values > (uint64_t)(end - p) + 1)
             return NULL;

@@ -1,10 +1,11 @@
-/* driver.c - runs a fuzz target without libFuzzer: a bounded number of inputs, the same ones for a seed.
+/* driver.c - runs a fuzz target without libFuzzer: a bounded number of inputs, the same ones for a
+ * seed.
  *
  *     fuzz_<target> [COUNT [SEED]]
  *     fuzz_<target> FILE             one input, as libFuzzer left it
  *
- * One input in eight is noise; the others are seeds with a few mutations that know the language: words put in,
- * pieces cut, doubled, moved in from another seed, bytes changed, the end cut off.
+ * One input in eight is noise; the others are seeds with a few mutations that know the language:
+ * words put in, pieces cut, doubled, moved in from another seed, bytes changed, the end cut off.
  */
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,8 @@
-/* fuzz.h - a fuzz target: an entry for libFuzzer, and what driver.c mutates when there is no libFuzzer.
+/* fuzz.h - a fuzz target: an entry for libFuzzer, and what driver.c mutates when there is no
+ * libFuzzer.
  *
- * A target stops (ASSERT) when the code under test breaks a promise; sanitizers watch over the memory.
+ * A target stops (ASSERT) when the code under test breaks a promise; sanitizers watch over the
+ * memory.
  */
 #ifndef HALTLESS_TESTS_FUZZ_FUZZ_H
 #define HALTLESS_TESTS_FUZZ_FUZZ_H

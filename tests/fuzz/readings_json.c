@@ -1,5 +1,5 @@
-/* readings_json.c - the JSON decoder keeps its promises, sees nothing behind the body, and agrees with cJSON on
- * whatever it takes. */
+/* readings_json.c - the JSON decoder keeps its promises, sees nothing behind the body, and agrees
+ * with cJSON on whatever it takes. */
 #include "proto/num.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/readings_check.h"
