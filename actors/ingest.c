@@ -7,7 +7,7 @@
  * The block carries how far each lane is applied, so a message that is delivered again is answered
  * again and applied once.  Nothing of a batch is seen by anyone before it is durable.  When a block
  * cannot be written, even on fresh segments, its askers are told so and it is forgotten; the next
- * batch tries anew.  Background work of the partition runs between two writes, never beside one.
+ * batch tries anew.  Sealing and trimming go on here while the helper waits for the disk.
  */
 #include "actors/ingest_internal.h"
 
@@ -19,7 +19,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { WRITE_ATTEMPTS = 3, TENDS_A_TURN = 4, SAVE_EVERY_S = 10 };
+enum { WRITE_ATTEMPTS = 3, IDLE_TENDS = 4, SAVE_EVERY_S = 10 };
 #define TEND_NS   (20ull * 1000000)
 #define SECOND_NS 1000000000ull
 
@@ -58,9 +58,7 @@ on_readings(ak *k, void *self, const ak_msg *m)
         return AK_DONE;
     }
     memcpy(&head, m->body, sizeof head);
-    in->staging = true;
     rc = part_stage(in->part, body, &source, &lsn, &rejected);
-    in->staging = false;
     if (rc == E_FULL)
         return AK_WAIT;
     a = remember(in, m, rc < 0 ? rc : rejected > 0 ? E_LIMIT : E_OK);
@@ -69,16 +67,23 @@ on_readings(ak *k, void *self, const ak_msg *m)
     return AK_DONE;
 }
 
+/* A block goes to the disk for it, be it without a row. */
 static ak_verdict
 on_probe(ak *k, void *self, const ak_msg *m)
 {
-    ingest *in = self;
+    ingest       *in = self;
+    part_source   source = { .generation = *ak_generation(k), .from = m->from, .pos_end = m->pos_end };
+    readings_head nothing = { .arrived_us = ak_wall_us(k) };
+    uint64_t      lsn = 0;
+    uint32_t      rejected = 0;
+    int           rc;
 
-    (void)k;
     if (in->gathering->count == ASKS_MAX)
         return AK_WAIT;
-    remember(in, m, E_OK);
-    in->gathering->probes++;
+    rc = part_stage(in->part, view_of(&nothing, sizeof nothing), &source, &lsn, &rejected);
+    if (rc == E_FULL)
+        return AK_WAIT;
+    remember(in, m, rc);
     return AK_DONE;
 }
 
@@ -105,7 +110,6 @@ answer(ingest *in, int write_rc)
     }
     count_add(ak_counters(in->k), COUNT_READINGS, rows);
     b->count = 0;
-    b->probes = 0;
 }
 
 static void write_done(ak *k, void *self, void *job);
@@ -135,13 +139,13 @@ start_write(ingest *in)
 }
 
 static void
-tend(ingest *in)
+tend(ingest *in, int pieces)
 {
-    int rc = E_OK;
+    bool more = true;
+    int  rc = E_OK;
 
-    in->tend_more = true;
-    for (int i = 0; i < TENDS_A_TURN && in->tend_more; i++)
-        in->tend_more = part_tend(in->part, &rc) && rc == E_OK;
+    for (int i = 0; i < pieces && more; i++)
+        more = part_tend(in->part, &rc) && rc == E_OK;
     if (rc < 0 && !in->tend_failed)
         log_error("ingest.tend", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
     if (rc == E_OK && in->tend_failed)
@@ -163,30 +167,6 @@ try_again(ingest *in)
     return start_write(in) == E_OK;
 }
 
-/* What it made known stays known to the partition, and is put on the board with the next block that succeeds. */
-static void
-give_up(ingest *in)
-{
-    news *old = &in->flying->series, *next = &in->gathering->series;
-    news  swap;
-
-    part_forget(in->part);
-    in->failing = true;
-    if (old->len == 0)
-        return;
-    if (next->len > 0) {
-        old->at = realloc(old->at, old->len + next->len);
-        ASSERT(old->at != NULL);
-        memcpy(old->at + old->len, next->at, next->len);
-        old->len += next->len;
-        old->room = old->len;
-        next->len = 0;
-    }
-    swap = *old;
-    *old = *next;
-    *next = swap;
-}
-
 static void
 write_done(ak *k, void *self, void *job)
 {
@@ -197,7 +177,8 @@ write_done(ak *k, void *self, void *job)
     if (in->write_rc < 0 && try_again(in))
         return;
     if (in->write_rc < 0) {
-        give_up(in);
+        part_forget(in->part);
+        in->failing = true;
     } else {
         if (in->failing)
             log_info("ingest.write", "rc=0 recovered=true");
@@ -206,8 +187,6 @@ write_done(ak *k, void *self, void *job)
     }
     answer(in, in->write_rc < 0 ? (in->write_rc == E_NOSPACE ? E_NOSPACE : E_IO) : E_OK);
     ak_flushed(k, E_OK);
-    ak_publish(k);
-    tend(in);
 }
 
 static int
@@ -220,14 +199,18 @@ flush(ak *k, void *self)
     ASSERT(in->flying->count == 0 && !in->writing);
     in->gathering = in->flying;
     in->flying = b;
-    if (!part_has_staged(in->part) && b->probes == 0) {
+    if (!part_has_staged(in->part)) { /* all of it came again */
         answer(in, E_OK);
         return E_OK;
     }
     part_end_block(in->part, ak_wall_us(k));
     in->attempts = 0;
     rc = start_write(in);
-    return rc < 0 ? err(rc, "hand a block to the helper") : AK_PENDING;
+    if (rc < 0)
+        return err(rc, "hand a block to the helper");
+    ak_publish(k); /* the answers to the batch before do not wait for this: */
+    tend(in, 1);
+    return AK_PENDING;
 }
 
 /* ---- time ---- */
@@ -263,13 +246,11 @@ on_timer(ak *k, void *self, const ak_msg *m)
     ingest *in = self;
 
     if (m->ctx == &in->seconds) {
-        if (!in->writing)
-            every_second(in);
+        every_second(in);
         ak_timer(k, SECOND_NS, &in->seconds);
         return AK_DONE;
     }
-    if (!in->writing) /* else the end of the write tends */
-        tend(in);
+    tend(in, IDLE_TENDS);
     ak_timer(k, TEND_NS, &in->tending);
     return AK_DONE;
 }
@@ -315,10 +296,8 @@ stop(ak *k, void *self)
         part_close(&in->part);
     ingest__close_heads(in);
     ingest__close_shows(in);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         free(in->batches[i].asks);
-        free(in->batches[i].series.at);
-    }
 }
 
 static int

@@ -27,17 +27,9 @@ typedef struct ask {
     uint64_t lsn;
 } ask;
 
-/* Series that became known with a batch: on the board only when they are on the disk. */
-typedef struct news {
-    uint8_t *at;
-    size_t   len, room;
-} news;
-
 typedef struct batch {
     ask     *asks; /* ASKS_MAX */
     uint32_t count;
-    uint32_t probes;
-    news     series;
 } batch;
 
 typedef struct series_slot {
@@ -83,13 +75,11 @@ typedef struct ingest {
     batch   *gathering;
     batch   *flying;
     bool     writing; /* a helper has the block */
-    bool     staging; /* inside part_stage: what it tells is news, not yet true */
     bool     failing; /* the last write was given up */
     uint32_t attempts;
     int      write_rc;
     char     write_text[256];
-    bool     tend_more;
-    bool     tending; /* a timer is set for it */
+    bool     tending; /* what its timer carries */
     bool     tend_failed;
 
     series_slot  *series; /* by number */
@@ -122,7 +112,6 @@ NODISCARD int ingest__open_shows(ingest *in);  /* before part_open */
 NODISCARD int ingest__arrivals(ingest *in);    /* after it */
 void ingest__close_shows(ingest *in);
 part_events ingest__events(ingest *in);
-void ingest__publish_news(ingest *in, news *n);
 void ingest__show(ingest *in);
 void ingest__save_arrivals(ingest *in);
 

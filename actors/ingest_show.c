@@ -56,55 +56,30 @@ machine_of(ingest *in, uint32_t machine)
 
 /* ---- what the partition tells ---- */
 
-typedef struct news_head {
-    uint32_t series, machine, tenant;
-    uint16_t metric_len, unit_len;
-} news_head;
-
-static int
-put_series(ingest *in, const news_head *h, view metric, view unit)
-{
-    int rc = board_put_series(ak_board(in->k), in->number, h->series, h->machine, h->tenant, metric, unit);
-
-    if (rc < 0) /* it stays readable by its number only; the readings themselves are safe */
-        log_warn("ingest.board", "series=%u rc=%d text=%s", h->series, rc, log_quote(view_str(err_text())));
-    err_clear();
-    return E_OK;
-}
-
 static void
-append_news(news *n, const news_head *h, view metric, view unit)
+board_trouble(int rc, uint32_t series)
 {
-    size_t len = sizeof *h + metric.len + unit.len;
-
-    if (n->room - n->len < len) {
-        n->room = (n->room + len) * 2;
-        n->at = realloc(n->at, n->room);
-        ASSERT(n->at != NULL);
-    }
-    memcpy(n->at + n->len, h, sizeof *h);
-    memcpy(n->at + n->len + sizeof *h, metric.at, metric.len);
-    if (unit.len > 0)
-        memcpy(n->at + n->len + sizeof *h + metric.len, unit.at, unit.len);
-    n->len += len;
+    /* The readings are safe; what the board shows is behind, or lacks the series. */
+    if (rc < 0)
+        log_warn("ingest.board", "series=%u rc=%d text=%s", series, rc, log_quote(view_str(err_text())));
+    err_clear();
 }
 
 static int
 on_series(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit)
 {
-    ingest   *in = ctx;
-    news_head h = { series, machine, tenant, (uint16_t)metric.len, (uint16_t)unit.len };
+    ingest      *in = ctx;
+    series_slot *s;
 
     in->series = grown(in->series, &in->series_room, series, sizeof *in->series);
-    if (in->series[series].machine == 0)
-        in->series[series].latest.time_us = INT64_MIN;
-    in->series[series].machine = machine;
-    in->series[series].tenant = tenant;
-    in->series[series].watch_seq = 0;
+    s = &in->series[series];
+    if (s->machine == 0)
+        s->latest.time_us = INT64_MIN;
+    s->machine = machine;
+    s->tenant = tenant;
+    s->watch_seq = 0;
     (void)machine_of(in, machine); /* its slot exists before any row of the series is shown */
-    if (!in->staging)
-        return put_series(in, &h, metric, unit);
-    append_news(&in->gathering->series, &h, metric, unit);
+    board_trouble(board_put_series(ak_board(in->k), in->number, series, machine, tenant, metric, unit), series);
     return E_OK;
 }
 
@@ -121,29 +96,13 @@ on_latest(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t ls
     m = machine_of(in, s->machine);
     if (m != NULL && (m->arrival.newest_us == 0 || time_us > m->arrival.newest_us))
         m->arrival.newest_us = time_us;
-    if (board_put_latest(ak_board(in->k), in->number, series, &s->latest) < 0)
-        log_warn("ingest.board", "series=%u text=%s", series, log_quote(view_str(err_text())));
-    err_clear();
+    board_trouble(board_put_latest(ak_board(in->k), in->number, series, &s->latest), series);
 }
 
 part_events
 ingest__events(ingest *in)
 {
     return (part_events){ .ctx = in, .series = on_series, .latest = on_latest };
-}
-
-void
-ingest__publish_news(ingest *in, news *n)
-{
-    for (size_t at = 0; at < n->len;) {
-        news_head      h;
-        const uint8_t *text = n->at + at + sizeof h;
-
-        memcpy(&h, n->at + at, sizeof h);
-        (void)put_series(in, &h, view_of(text, h.metric_len), view_of(text + h.metric_len, h.unit_len));
-        at += sizeof h + h.metric_len + h.unit_len;
-    }
-    n->len = 0;
 }
 
 /* ---- arrivals over a restart: DATA/part.N/arrivals, a snapshot ---- */
@@ -348,9 +307,7 @@ put_shown(ingest *in)
         in->machines[no].arrival.arrived_us = in->now_us;
         rc = board_put_arrival(b, in->number, no, &in->machines[no].arrival);
     }
-    if (rc < 0) /* the readings are safe; what the board shows is behind */
-        log_warn("ingest.board", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
-    err_clear();
+    board_trouble(rc, 0);
     in->arrivals_changed = in->arrivals_changed || in->shown_machines.count > 0;
     in->shown_series.count = 0;
     in->shown_machines.count = 0;
@@ -369,7 +326,6 @@ ingest__show(ingest *in)
     in->commit++;
     in->live = in->front_count > 0 && board_anyone_watches(b);
     in->live_tenant = 0;
-    ingest__publish_news(in, &in->flying->series);
     part_show(in->part, show_row, in);
     put_shown(in);
     feed_send(in, &in->watched, MSG_WATCHED);
