@@ -718,11 +718,10 @@ count_arriving(h2o_req_t *req, void *data)
     arriving           *a = data;
     const h2o_socket_t *sock = req->conn->callbacks->get_socket(req->conn);
 
-    if (sock == NULL || sock->input->bytes == NULL)
-        return 0;
+    if (sock == NULL || sock->input->bytes == NULL || h2o_socket_is_writing((h2o_socket_t *)sock))
+        return 0; /* what is being answered will be gone */
     a->bytes += sock->input->capacity;
-    if (req->pathconf == NULL && req->version != 0 && !h2o_socket_is_writing((h2o_socket_t *)sock) &&
-        sock->input->size > a->largest) {
+    if (req->pathconf == NULL && req->version != 0 && sock->input->size > a->largest) {
         a->largest = sock->input->size;
         a->req = req;
     }
@@ -895,7 +894,7 @@ http_stop_accepting(http *h)
     if (h->listener != NULL)
         h2o_socket_close(h->listener);
     h->listener = NULL;
-    h2o_context_request_shutdown(&h->context);
+    h->context.shutdown_requested = 1; /* answers close their connections; the call for it starts HTTP/2 timers */
 }
 
 static int
@@ -926,8 +925,12 @@ http_close(http **h_p)
         h2o_socket_close(h->watched[i]);
     http_turn(h, 0);
     if (h->connections == 0) { /* else: a request is held by somebody; the process ends anyway */
+        void *queue = h->context.queue; /* H2O empties it and forgets it */
+
         h2o_context_dispose(&h->context);
+        free(queue);
         h2o_config_dispose(&h->global);
+        h2o_evloop_destroy(h->loop);
         free(h);
     }
     *h_p = NULL;
