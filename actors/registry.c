@@ -42,6 +42,7 @@ typedef struct actor {
     uint32_t  waiting_room;
     mark      marks[MARKS_MAX];
     uint32_t  mark_count;
+    uint64_t  tried_ns; /* when recovery was tried last */
     bool      broken; /* neither written nor read again: the supervisor's turn */
     uint8_t   body[REG_REPLY_MAX]; /* a copy: the peer may still write into the lane */
 } actor;
@@ -134,10 +135,10 @@ answer(actor *a, waiting *w, int rc)
 static int
 settle(actor *a)
 {
-    if (a->r.wrote)
+    if (a->r.wrote && !a->broken)
         store_marks(a);
-    int rc = reg_commit(&a->r);
-    if (rc < 0) {
+    int rc = a->broken ? E_IO : reg_commit(&a->r);
+    if (rc < 0 && !a->broken) {
         log_error("registry.commit", "error=%s", log_quote(view_str(err_text())));
         err_clear();
         a->mark_count = 0;
@@ -165,6 +166,25 @@ registry_flush(ak *k, void *self)
 }
 
 /* ---- asks ---- */
+/* After a failed commit: tries now and then whether the store can be written again. */
+static void
+recover(actor *a)
+{
+    enum { TRY_NS = 500000000 };
+    uint64_t now_ns = ak_now_ns(a->k);
+
+    if (!a->r.suspect || a->waiting_count > 0 || now_ns - a->tried_ns < TRY_NS)
+        return;
+    a->tried_ns = now_ns;
+    int rc = reg_recover(&a->r);
+    a->broken = a->r.store == NULL;
+    if (rc == E_OK) {
+        a->mark_count = 0;
+        log_info("registry.recovered", "machines=%u", a->r.machines.count);
+    }
+    err_clear();
+}
+
 static void
 look_around(actor *a)
 {
@@ -205,6 +225,11 @@ on_reg(ak *k, void *self, const ak_msg *m)
     const reg_op_row *row = reg_op_row_of(ask.op);
     if (row == NULL)
         return AK_BAD;
+    recover(a);
+    if (a->broken) {
+        ak_fail(k, m, E_IO);
+        return AK_DONE;
+    }
     mark *applied = mark_of(a, m->from);
     if (row->writes && m->pos_end <= applied->pos) {
         ak_fail(k, m, E_AGAIN);
@@ -227,6 +252,11 @@ on_probe(ak *k, void *self, const ak_msg *m)
 {
     actor *a = self;
 
+    recover(a);
+    if (a->broken) {
+        ak_fail(k, m, E_IO);
+        return AK_DONE;
+    }
     a->r.now_us = ak_wall_us(k);
     reg_note_time(&a->r, VIEW_LIT("probe"));
     waiting *w = wait_for_commit(a, m);
@@ -242,7 +272,8 @@ on_timer(ak *k, void *self, const ak_msg *m)
 
     (void)m;
     look_around(a);
-    reg_sessions_sweep(&a->r);
+    if (!a->broken)
+        reg_sessions_sweep(&a->r);
     (void)ak_timer(k, (uint64_t)SWEEP_NS_S * 1000000000u, NULL);
     return AK_DONE;
 }
@@ -254,6 +285,9 @@ control_run(void *ctx, const reg_ask *asked, view params, uint16_t *status, pack
     actor  *a = ctx;
     reg_ask ask = { .op = asked->op, .role = ROLE_SYSTEM, .tenant = asked->tenant };
 
+    recover(a);
+    if (a->broken)
+        return E_IO;
     look_around(a);
     *status = reg_run(&a->r, &ask, params, out);
     return settle(a);

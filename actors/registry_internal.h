@@ -215,6 +215,8 @@ enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NE
 
 typedef struct registry {
     regstore *store;
+    char     *dir;
+    bool      suspect; /* a commit failed: the store refuses writes until it is opened again */
     board    *board; /* NULL: none is there (offline) */
     secrets   secrets;
     int64_t   now_us;
@@ -256,6 +258,9 @@ NODISCARD int reg_open(registry *r, const char *data_dir, board *b);
 void          reg_close(registry *r);
 /* Everything again from the store: after a batch that could not be committed. */
 NODISCARD int reg_reload(registry *r);
+/* While suspect: opens the store again, once the disk takes a small file.  Negative: still no writing; reading goes
+ * on unless r->store is NULL. */
+NODISCARD int reg_recover(registry *r);
 /* Puts every live fact on the board (at start). */
 void reg_show_all(registry *r);
 

@@ -12,8 +12,10 @@
 #include "proto/hash.h"
 #include "proto/log.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const reg_op_fn *const op_lists[] = { reg_account_ops, reg_user_ops, reg_key_ops,
                                              reg_machine_ops, reg_rule_ops, reg_alert_ops };
@@ -250,8 +252,10 @@ reg_commit(registry *r)
     if (r->wrote) {
         r->wrote = false;
         int rc = regstore_commit(r->store, true);
-        if (rc < 0)
+        if (rc < 0) {
+            r->suspect = true;
             return err(rc, "registry commit");
+        }
     }
     show_touched(r);
     return E_OK;
@@ -406,6 +410,8 @@ reg_open(registry *r, const char *data_dir, board *b)
     rc = regstore_open(&r->store, data_dir);
     if (rc < 0)
         return err(rc, "registry of %s", data_dir);
+    r->dir = strdup(data_dir);
+    ASSERT(r->dir != NULL);
     rc = load(r);
     if (rc == E_OK && r->wrote)
         rc = reg_commit(r);
@@ -422,6 +428,49 @@ reg_reload(registry *r)
     return load(r);
 }
 
+/* Does the disk take, and sync, as much as opening the store writes? */
+static int
+try_disk(const registry *r)
+{
+    enum { LEN = 256 << 10 };
+    static const uint8_t zeros[LEN];
+    char path[4200];
+
+    snprintf(path, sizeof path, "%s/registry.try", r->dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_errno(errno, "open %s", path);
+    ssize_t n = write(fd, zeros, sizeof zeros);
+    int     failure = n < 0 ? errno : n < LEN ? ENOSPC : fdatasync(fd) < 0 ? errno : 0;
+    close(fd);
+    unlink(path);
+    return failure == 0 ? E_OK : err_errno(failure, "write %s", path);
+}
+
+int
+reg_recover(registry *r)
+{
+    if (!r->suspect)
+        return E_OK;
+    int rc = try_disk(r);
+    if (rc < 0)
+        return rc;
+    regstore_abandon(r->store);
+    unload(r);
+    regstore_close(&r->store);
+    rc = regstore_open(&r->store, r->dir);
+    if (rc == E_OK)
+        rc = load(r);
+    if (rc < 0) {
+        regstore_close(&r->store);
+        return err(rc, "registry reopen");
+    }
+    r->suspect = false;
+    /* What the failed write left behind may count now. */
+    reg_show_all(r);
+    return E_OK;
+}
+
 void
 reg_close(registry *r)
 {
@@ -431,6 +480,8 @@ reg_close(registry *r)
     regstore_close(&r->store);
     free(r->touched);
     free(r->events);
+    free(r->dir);
+    r->dir = NULL;
     r->touched = NULL;
     r->events = NULL;
     r->touched_room = 0;
@@ -554,8 +605,8 @@ bind_system(reg_call *c)
 {
     uuid id;
 
-    if (reg_id(c, "tenant_id", &id))
-        c->tenant = reg_find(c->r, NOUN_TENANT, &id);
+    if (pack_has(c->params, "tenant_id"))
+        c->tenant = reg_id(c, "tenant_id", &id) ? reg_find(c->r, NOUN_TENANT, &id) : NULL;
     else if (c->ask->tenant != 0)
         c->tenant = reg_numbered(&c->r->tenants, c->ask->tenant);
     else if (c->r->tenants.count == 1)

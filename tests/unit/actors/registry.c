@@ -5,7 +5,9 @@
 #include "actors/registry_local.h"
 
 #include <ftw.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ---- a registry in a directory of its own ---- */
@@ -834,6 +836,33 @@ what_was_not_committed_is_forgotten(void **state)
 }
 
 static void
+a_disk_that_fails_and_comes_back(void **state)
+{
+    rig          *g = *state;
+    struct rlimit before;
+    reg_ask       head = g->ask;
+
+    register_ada(g);
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit full = { 512, before.rlim_max };
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+    forget(g);
+    head.op = REG_ME; /* something to write */
+    reg_note_time(&g->r, VIEW_LIT("probe"));
+    CHECK(reg_commit(&g->r) < 0);
+    CHECK(g->r.suspect);
+    CHECK_OK(reg_reload(&g->r));
+    CHECK_EQ(reg_run(&g->r, &head, (view){ 0 }, &g->out), 200); /* reading goes on */
+    CHECK(reg_recover(&g->r) < 0);
+    CHECK_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+    CHECK_OK(reg_recover(&g->r));
+    CHECK_EQ(ask(g, REG_MACHINE_CREATE, MACHINE("A")), 201);
+    reopen(g);
+    CHECK_EQ(g->r.machines.count, 1);
+}
+
+static void
 the_store_is_used_without_a_server(void **state)
 {
     rig     *g = *state;
@@ -892,6 +921,7 @@ main(void)
         CASE(the_audit_is_one_chain_across_restarts),
         CASE(malformed_parameters_are_refused),
         CASE(what_was_not_committed_is_forgotten),
+        CASE(a_disk_that_fails_and_comes_back),
         CASE(the_store_is_used_without_a_server),
     };
 
