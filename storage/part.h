@@ -97,13 +97,14 @@ void part_stat(const part *p, part_stats *out);
 /* ---- readers ---- */
 typedef struct part_reader part_reader;
 
-/* same_process: shares the writer's handle (E_AGAIN while it is not open yet); else a RocksDB secondary with its
- * own scratch directory. */
+/* same_process: shares the writer's handle; else a RocksDB secondary with its own scratch directory.
+ * E_AGAIN while the writer has not opened it yet. */
 NODISCARD int part_reader_open(part_reader **r, const char *dir, uint16_t number, bool same_process,
                                const char *scratch, uint64_t cache_bytes);
 void part_reader_close(part_reader **r);
-/* Sees everything sealed up to seq (catches up when behind). */
+/* Sees everything sealed up to seq (catches up when behind); cursors opened after it do.  E_AGAIN: not there yet. */
 NODISCARD int part_reader_reach(part_reader *r, uint64_t seq);
+uint64_t part_reader_damaged(const part_reader *r); /* chunks skipped */
 
 /* One chunk's summary, always valid; rows are decoded on demand. */
 typedef struct chunk_summary {
@@ -115,8 +116,8 @@ typedef struct chunk_summary {
     double   min, max, sum, m2; /* m2: sum of squared differences from the mean */
 } chunk_summary;
 
-/* Walks the chunks of a series that may hold times in [start, end), in key order (day, first time, lsn).
- * rows == NULL in the callback's answer means the summary was enough. */
+/* Walks the chunks of a series that hold times in [start, end) between their first and last, in key order (day, first
+ * time, lsn).  A cursor sees what was sealed when it was opened, also after a seek. */
 typedef struct chunk_cursor chunk_cursor;
 NODISCARD int  chunk_cursor_open(chunk_cursor **c, part_reader *r, uint32_t series, int64_t start_us, int64_t end_us);
 /* 1: *s is the next chunk; 0: no more; negative: storage trouble. A damaged chunk is skipped and counted. */

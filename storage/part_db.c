@@ -190,6 +190,16 @@ part_db_release(part_db **d)
     release(d, false);
 }
 
+void
+part_db_unfollow(part_db **dp)
+{
+    part_db *d = *dp;
+
+    rocks_close(&d->rocks);
+    free(d);
+    *dp = NULL;
+}
+
 rocks *
 part_db_rocks(part_db *d)
 {

@@ -18,6 +18,7 @@ NODISCARD int part_db_borrow(part_db **db, const char *dir);                    
 NODISCARD int part_db_follow(part_db **db, const char *dir, const char *scratch, uint64_t cache_bytes);
 void          part_db_disown(part_db **db);  /* the owner's end of it */
 void          part_db_release(part_db **db); /* a reader's; the last of all closes */
+void          part_db_unfollow(part_db **db);
 rocks        *part_db_rocks(part_db *db);
 
 /* ---- part.c ---- */
