@@ -112,8 +112,10 @@ typedef struct board_machine {
 } board_machine;
 
 typedef struct board_arrival {
-    int64_t arrived_us; /* server clock, of the last accepted reading; 0: never */
-    int64_t newest_us;  /* greatest timestamp of any reading */
+    int64_t  arrived_us;   /* server clock, of the last accepted reading; 0: never */
+    int64_t  newest_us;    /* greatest timestamp of any reading */
+    uint32_t first_series; /* the board's own: head of the machine's list */
+    uint32_t spare;
 } board_arrival;
 
 typedef struct board_series {
@@ -121,6 +123,8 @@ typedef struct board_series {
     uint32_t     tenant;
     table_string metric;
     table_string unit; /* the last accepted one */
+    uint32_t     next; /* the board's own: the next series of the machine */
+    uint32_t     spare;
 } board_series;
 
 typedef struct board_latest {
@@ -164,7 +168,7 @@ uint32_t board_find_user(const board *b, const uuid *id, board_user *out);
 uint32_t board_find_key(const board *b, const uint8_t hash[32], board_key *out);
 bool     board_is_blocked(const board *b, const uuid *jti);
 uint32_t board_find_machine(const board *b, uint32_t tenant, view identifier, board_machine *out); /* live ones only */
-uint32_t board_find_machine_id(const board *b, const uuid *id, board_machine *out);
+uint32_t board_find_machine_id(const board *b, const uuid *id, board_machine *out); /* deleted ones too: see flags */
 uint32_t board_find_rule(const board *b, const uuid *id, board_rule *out);
 uint32_t board_find_series(const board *b, uint16_t part, uint32_t machine, view metric, board_series *out);
 
