@@ -181,6 +181,13 @@ const char           *ak_data_dir(const ak *k); /* absolute */
 const char           *ak_run_dir(const ak *k);  /* shared memory: counters of the others, slot files */
 int                   ak_listen_fd(const ak *k);   /* the listener, shared by all fronts: dup() it; -1: none */
 bool                  ak_is_loopback(const ak *k); /* does it listen on the loopback only? */
+/* What is known of any actor of the node from outside of it: for /metrics and /readyz. */
+typedef struct ak_about {
+    int32_t  pid;
+    uint32_t restarts;
+    bool     ready; /* its init() is done, and it has not died since as far as the supervisor knows */
+} ak_about;
+bool ak_look(const ak *k, addr who, ak_about *out); /* false: no such actor */
 uint32_t              ak_body_max(const ak *k, addr to); /* longest body this edge can carry; 0: no such edge */
 
 #endif

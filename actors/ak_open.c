@@ -28,6 +28,22 @@ ak_same_process(const ak *k, addr other)
     return group_of(p, k->me) == group_of(p, other);
 }
 
+bool
+ak_look(const ak *k, addr who, ak_about *out)
+{
+    seat *s;
+
+    if (group_of(&k->host->run->plan, who) < 0 ||
+        seat_open(&s, k->host->run->path, who, false) < 0)
+        return false;
+    out->pid = atomic_load(&s->pid);
+    out->restarts = atomic_load(&s->restarts);
+    out->ready = atomic_load(&s->ready) == atomic_load(&s->epoch) &&
+                 atomic_load(&s->state) != SEAT_DOWN;
+    seat_close(&s);
+    return true;
+}
+
 static const edge_plan *
 edge_between(const plan *p, addr from, addr to)
 {

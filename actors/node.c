@@ -75,11 +75,12 @@ pin(int32_t core)
 
 /* Its last words are in its seat, for the supervisor's log. */
 static _Noreturn void
-die(const hosted *h, const char *when, int rc)
+die(const char *when, int rc)
 {
-    log_error("actor.failed", "when=%s error=%s reason=%s", when, log_quote(view_str(err_name(rc))),
-              log_quote(view_str(err_text())));
-    (void)h;
+    const char *why = err_text();
+
+    log_error("actor.failed", "when=%s reason=%s", when,
+              log_quote(view_str(why[0] != '\0' ? why : err_name(rc))));
     _exit(EXIT_ACTOR_DIED);
 }
 
@@ -92,14 +93,14 @@ actor_main(void *arg)
     pin(h->core);
     rc = ak_open(&h->k, h->kind, addr_part(h->who), &h->node->host);
     if (rc < 0)
-        die(h, "start", rc);
+        die("start", rc);
     (void)pthread_mutex_lock(&h->lock);
     h->open = true;
     (void)pthread_cond_signal(&h->opened);
     (void)pthread_mutex_unlock(&h->lock);
     rc = ak_run(h->k);
     if (rc < 0)
-        die(h, "run", rc);
+        die("run", rc);
     return NULL;
 }
 

@@ -318,8 +318,8 @@ node_serve(options *o, const char *config_file, int argc, char **argv)
         rc = s->fatal;
     }
     if (rc < 0)
-        log_error("server.failed", "error=%s reason=%s", log_quote(view_str(err_name(rc))),
-                  log_quote(view_str(err_text())));
+        log_error("server.failed", "reason=%s",
+                  log_quote(view_str(s->fatal < 0 ? s->why : err_text())));
     else
         log_info("server.stopped", "listen=%s", s->listen);
     sup__run_remove(s);

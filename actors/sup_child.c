@@ -189,11 +189,10 @@ seat_last_words(sup *s, child *c, seat *at)
     atomic_store(&at->state, SEAT_DOWN);
     if (atomic_load(&at->failed) != atomic_load(&at->epoch))
         return;
-    if (!s->announced && is_final(rc) && s->fatal == 0 && atomic_load(&at->ready) == 0) {
-        at->error[sizeof at->error - 1] = '\0';
-        err_clear();
-        s->fatal = err(rc, "%s", at->error);
-    }
+    if (s->announced || !is_final(rc) || s->fatal != 0 || atomic_load(&at->ready) != 0)
+        return;
+    s->fatal = rc;
+    (void)snprintf(s->why, sizeof s->why, "%.*s", (int)sizeof at->error, at->error);
 }
 
 void

@@ -44,6 +44,7 @@ typedef struct sup {
     bool        announced; /* server.ready */
     bool        stop;
     int         fatal; /* negative: the first start failed for good */
+    char        why[SEAT_ERROR_MAX]; /* its error chain */
     char        listen[128]; /* as bound */
 } sup;
 
