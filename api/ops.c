@@ -1,6 +1,6 @@
 /* ops.c - /healthz, /readyz, /metrics: what an operator and a scraper look at. */
+#include "actors/seat.h"
 #include "api/front.h"
-
 #include "proto/err.h"
 
 #include <stdarg.h>
@@ -127,6 +127,8 @@ enum { ACTORS_MAX = 256 };
 typedef struct actor {
     addr      who;
     counters *counters;
+    int32_t   pid;
+    uint32_t  epoch;
 } actor;
 
 typedef struct text {
@@ -158,6 +160,20 @@ line(text *t, const char *fmt, ...)
     t->len += (size_t)n;
 }
 
+static void
+read_seat(ak *k, actor *a)
+{
+    seat *s = NULL;
+
+    if (seat_open(&s, ak_run_dir(k), a->who, false) < 0) {
+        err_clear();
+        return;
+    }
+    a->pid = atomic_load_explicit(&s->pid, memory_order_relaxed);
+    a->epoch = atomic_load_explicit(&s->epoch, memory_order_relaxed);
+    seat_close(&s);
+}
+
 static uint32_t
 open_actors(ak *k, actor actors[ACTORS_MAX])
 {
@@ -166,10 +182,11 @@ open_actors(ak *k, actor actors[ACTORS_MAX])
     for (uint16_t kind = 1; kind < KIND_MAX; kind++) {
         for (uint16_t part = 0; part < ak_parts(k, kind) && n < ACTORS_MAX; part++) {
             actors[n] = (actor){ .who = addr_of(kind, part) };
-            if (counters_open(&actors[n].counters, ak_run_dir(k), actors[n].who, false) == E_OK)
-                n++;
-            else
+            if (counters_open(&actors[n].counters, ak_run_dir(k), actors[n].who, false) < 0) {
                 err_clear();
+                continue;
+            }
+            read_seat(k, &actors[n++]);
         }
     }
     return n;
@@ -229,6 +246,23 @@ add_histograms(text *t, const actor *actors, uint32_t n)
     }
 }
 
+/* Where each actor runs: a process id that no other actor has is a process of its own. */
+static void
+add_info(text *t, const actor *actors, uint32_t n)
+{
+    char l[64];
+
+    line(t, "# HELP haltless_actor_info where an actor runs\n# TYPE haltless_actor_info gauge\n");
+    for (uint32_t a = 0; a < n; a++) {
+        uint32_t same = 0;
+
+        for (uint32_t b = 0; b < n; b++)
+            same += actors[b].pid == actors[a].pid;
+        line(t, "haltless_actor_info{%s,pid=\"%d\",epoch=\"%u\",mode=\"%s\"} 1\n", labels(&actors[a], l),
+             actors[a].pid, actors[a].epoch, same == 1 ? "process" : "thread");
+    }
+}
+
 static void
 get_metrics(call *c)
 {
@@ -236,6 +270,7 @@ get_metrics(call *c)
     uint32_t n = open_actors(call_ak(c), actors);
     text     t = { 0 };
 
+    add_info(&t, actors, n);
     add_counters(&t, actors, n);
     add_histograms(&t, actors, n);
     line(&t, "# HELP haltless_http_connections client connections open now\n# TYPE haltless_http_connections gauge\n");
