@@ -1,8 +1,8 @@
 /* readings_json.c - {"readings":[...]} as JSON, one pass, the hot loop of ingest.
  *
  * Strict RFC 8259 and UTF-8.  What makes it fast:
- *   - strings go 16 or 32 bytes a step; three compares find quotes, backslashes, control characters and the
- *     start of anything that is not ASCII.  Only the last of these, and escapes, take the slow way.
+ *   - strings go 16 or 32 bytes a step; three compares find quotes, backslashes, control
+ *     characters and the start of anything that is not ASCII.  Only the last of these, and escapes, take the slow way.
  *   - a member's name is known by a hash of two letters and two 16-byte compares, in any order of
  *     members.
  *   - the judgement (readings.c) comes after the object, in a fixed order that the CPU can foresee.

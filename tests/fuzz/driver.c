@@ -3,6 +3,7 @@
  *
  *     fuzz_<target> [COUNT [SEED]]
  *     fuzz_<target> FILE             one input, as libFuzzer left it
+ *     fuzz_<target> --seeds DIR      writes the seeds there, for libFuzzer to start from
  *
  * One input in eight is noise; the others are seeds with a few mutations that know the language:
  * words put in, pieces cut, doubled, moved in from another seed, bytes changed, the end cut off.
@@ -163,9 +164,29 @@ run_file(const char *path)
     return 0;
 }
 
+static int
+write_seeds(const char *dir)
+{
+    char path[1024];
+
+    for (size_t i = 0; i < fuzz_seed_count; i++) {
+        snprintf(path, sizeof path, "%s/seed-%zu", dir, i);
+        FILE *f = fopen(path, "wb");
+
+        if (f == NULL || fwrite(fuzz_seeds[i].at, 1, fuzz_seeds[i].len, f) != fuzz_seeds[i].len ||
+            fclose(f) != 0) {
+            perror(path);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int
 main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
+        return write_seeds(argv[2]);
     static input in;
     char        *end = NULL;
     long         count = argc > 1 ? strtol(argv[1], &end, 10) : COUNT_DEFAULT;

@@ -274,6 +274,36 @@ escapes_are_undone(void **state)
     CHECK_VIEW(r.member, "machine_identifier");
 }
 
+/* Whatever stops a step of 16 or 32 bytes, wherever it stands. */
+static void
+strings_end_where_their_quote_is(void **state)
+{
+    static const struct {
+        const char *written;
+        const char *meant;
+    } pieces[] = { { "x", "x" }, { "\\\"", "\"" }, { "\xe2\x82\xac", "\xe2\x82\xac" },
+                   { "\x7f", "\x7f" } };
+    static long_text written;
+    static long_text meant;
+
+    (void)state;
+    for (int before = 0; before < 70; before++)
+        for (int behind = 0; behind < 70; behind += 1 + behind / 4)
+            for (size_t p = 0; p < COUNT_OF(pieces); p++) {
+                written.len = meant.len = 0;
+                add(&written, "{\"machine_identifier\":\"");
+                for (int i = 0; i < before + behind; i++) {
+                    add(&written, i == before ? pieces[p].written : "a");
+                    add(&meant, i == before ? pieces[p].meant : "a");
+                }
+                add(&written, "\"," METRIC "}");
+                reading r = only(written.at);
+
+                CHECK(view_eq(r.machine, view_of(meant.at, meant.len)));
+                CHECK_VIEW(r.metric, "temperature");
+            }
+}
+
 static void
 a_machine_that_is_cut_matches_no_shorter_one(void **state)
 {
@@ -441,6 +471,7 @@ main(void)
         TEST(what_is_good_is_filled_in_beside_a_fault),
         TEST(lengths_are_counted_in_characters),
         TEST(escapes_are_undone),
+        TEST(strings_end_where_their_quote_is),
         TEST(a_machine_that_is_cut_matches_no_shorter_one),
         TEST(broken_syntax_ends_the_body),
         TEST(every_cut_of_a_body_is_broken_whatever_lies_behind),
