@@ -30,7 +30,7 @@ enum {
     WINDOW = 65536,
     POINTS_MAX = (32768 - sizeof(result_head)) / sizeof(result_point),
     RETRY_NS = 5 * 1000000,
-    AGAIN_MAX = 3,
+    AGAIN_MAX = 40,
 };
 #define WITHIN_NS (30ull * 1000000000) /* when the asker gave no deadline */
 
@@ -144,6 +144,7 @@ static void
 begin_batch(job *j)
 {
     drop_heads(j);
+    scan_forget_reader(j->scan); /* its cursors see the chunks of an earlier moment */
     j->batch_from = j->member;
     j->batch_end = j->member + j->batch_max < j->targets.count ? j->member + j->batch_max : j->targets.count;
     memset(j->reached, 0, sizeof j->reached);
@@ -405,6 +406,7 @@ trouble(query *q, job *j, int rc)
     uint16_t no = j->targets.at[j->member].part;
 
     if (rc == E_AGAIN && j->again++ < AGAIN_MAX) {
+        scan_forget_reader(j->scan);
         j->reading = false;
         j->reached[no] = false;
         j->state = JOB_LATER;

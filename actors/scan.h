@@ -14,7 +14,8 @@ typedef struct scan scan;
 
 NODISCARD int scan_new(scan **s);
 void scan_free(scan **s);
-/* A reader is about to be closed, or another one will be used under the same address. */
+/* Closes the cursors, which go on seeing the chunks that were there when they were opened: before heads are
+ * asked for anew, and before the reader is closed. */
 void scan_forget_reader(scan *s);
 
 /* The head's rows, sorted, stay with the caller until the scan is over. */
