@@ -313,15 +313,20 @@ summarise(uint64_t lsn, const head_row *rows, uint32_t count)
                         .last = rows[count - 1].value,
                         .min = rows[0].value,
                         .max = rows[0].value };
-    double        mean;
+    double        mean, low = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         double v = rows[i].value;
+        double sum = s.sum + v;
+        double back = sum - s.sum;
 
-        s.sum += v;
+        low += (s.sum - (sum - back)) + (v - back); /* what the sum could not take */
+        s.sum = sum;
         s.min = v < s.min ? v : s.min;
         s.max = v > s.max ? v : s.max;
     }
+    if (isfinite(low))
+        s.sum += low;
     mean = s.sum / count;
     for (uint32_t i = 0; i < count; i++)
         s.m2 += (rows[i].value - mean) * (rows[i].value - mean);
