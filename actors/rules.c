@@ -81,7 +81,7 @@ judge_closed(const board_rule *rule, rule_state *s, int64_t time_us, double valu
 enum rule_turn
 rule_judge(const board_rule *rule, rule_state *s, int64_t time_us, double value)
 {
-    bool edited = s->version != rule->version;
+    bool edited = s->version != 0 && s->version != rule->version;
 
     if (s->has_newest && time_us < s->newest_us)
         return RULE_STAYS;

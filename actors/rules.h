@@ -20,7 +20,7 @@ enum rule_turn { RULE_STAYS, RULE_OPENS, RULE_CLOSES };
 
 /* What is known of one rule on one machine. */
 typedef struct rule_state {
-    uint32_t version; /* of the rule that was judged last; another one starts anew */
+    uint32_t version; /* of the rule that was judged last: another one starts anew; 0: not known */
     bool     open;
     bool     holding;   /* the condition holds since since_us, not long enough yet */
     bool     has_newest;

@@ -1,0 +1,379 @@
+/* The alert actor between a hand-made ingest and a hand-made registry. */
+#include "tests/unit/check.h"
+
+#include "actors/kinds.h"
+#include "actors/options.h"
+#include "proto/pack.h"
+#include "proto/reg_ops.h"
+#include "tests/unit/actors/rig.h"
+#include "transport/board.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define ADDR(kind) ((addr)(kind) << 32)
+#define INGEST   ADDR(KIND_INGEST)
+#define ALERT    ADDR(KIND_ALERT)
+#define REGISTRY ADDR(KIND_REGISTRY)
+#define S        1000000LL
+
+enum { TENANT = 2, SERIES = 5, MACHINE = 1, SEEN_MAX = 256 };
+
+static const edge_plan edges[] = {
+    { INGEST, ALERT, CARRIER_RING, EDGE_SHED, 256 << 10 },
+    { ALERT, REGISTRY, CARRIER_RING, EDGE_WAIT, 128 << 10 },
+    { REGISTRY, ALERT, CARRIER_RING, EDGE_REPLY, 256 << 10 },
+    { 0 },
+};
+
+/* ---- a registry by hand ---- */
+
+typedef struct seen {
+    uint16_t op;
+    uint32_t tenant;
+    int64_t  rule, machine, time_us;
+    double   value, peak;
+    char     old_status[16], new_status[16];
+} seen;
+
+static struct {
+    seen     at[SEEN_MAX];
+    uint32_t count; /* opens, closes and status changes, in order */
+    uint32_t pages;
+    int64_t  open_rule; /* what OPEN_ALL tells; 0: nothing */
+    uint32_t fail_next; /* so many asks are failed */
+} reg;
+
+static void
+copy_text(const msgpack_object *map, const char *name, char out[16])
+{
+    view v;
+
+    memset(out, 0, 16);
+    if (pack_get_str(map, name, &v) && v.len < 16)
+        memcpy(out, v.at, v.len);
+}
+
+static void
+answer(ak *k, const ak_msg *m, uint16_t status, pack *p)
+{
+    uint8_t  body[4096];
+    reg_done d = { .status = status };
+    view     v = pack_view(p);
+
+    memcpy(body, &d, sizeof d);
+    memcpy(body + sizeof d, v.at, v.len);
+    ak_reply(k, m, MSG_REG_DONE, body, (uint32_t)(sizeof d + v.len));
+}
+
+static void
+answer_open_all(ak *k, const ak_msg *m, const msgpack_object *params, pack *p)
+{
+    int64_t after = 0;
+
+    (void)pack_get_int(params, "after", &after);
+    reg.pages++;
+    pack_array(p, reg.open_rule != 0 && after == 0);
+    if (reg.open_rule != 0 && after == 0) {
+        pack_map(p, 5);
+        pack_name_int(p, "alert", 1);
+        pack_name_int(p, "rule", reg.open_rule);
+        pack_name_int(p, "machine", MACHINE);
+        pack_name_int(p, "created_us", 1);
+        pack_name_double(p, "peak", 99);
+    }
+    answer(k, m, 200, p);
+}
+
+static ak_verdict
+on_reg(ak *k, void *self, const ak_msg *m)
+{
+    reg_ask               a;
+    pack_doc              d;
+    pack                  p;
+    seen                  s = { 0 };
+    const msgpack_object *params;
+
+    (void)self;
+    memcpy(&a, m->body, sizeof a);
+    if (reg.fail_next > 0) {
+        reg.fail_next--;
+        ak_fail(k, m, E_IO);
+        return AK_DONE;
+    }
+    CHECK_EQ(a.role, ROLE_SYSTEM);
+    CHECK_OK(pack_open(&d, view_of((const uint8_t *)m->body + sizeof a, m->len - sizeof a)));
+    params = pack_root(&d);
+    pack_init(&p);
+    if (a.op == REG_ALERT_OPEN_ALL) {
+        answer_open_all(k, m, params, &p);
+    } else {
+        s.op = a.op;
+        s.tenant = a.tenant;
+        (void)pack_get_int(params, "rule", &s.rule);
+        (void)pack_get_int(params, "machine", &s.machine);
+        (void)pack_get_int(params, "time_us", &s.time_us);
+        (void)pack_get_double(params, "value", &s.value);
+        (void)pack_get_double(params, "peak", &s.peak);
+        copy_text(params, "old_status", s.old_status);
+        copy_text(params, "new_status", s.new_status);
+        CHECK(reg.count < SEEN_MAX);
+        reg.at[reg.count++] = s;
+        pack_map(&p, 0);
+        answer(k, m, a.op == REG_ALERT_OPEN ? 201 : 200, &p);
+    }
+    pack_fini(&p);
+    pack_doc_close(&d);
+    return AK_DONE;
+}
+
+static int
+nothing(ak *k, void *self)
+{
+    (void)k;
+    (void)self;
+    return E_OK;
+}
+
+static const ak_on reg_on[] = { { MSG_REG, 0, on_reg }, { 0 } };
+static const ak_on none[] = { { 0 } };
+static const ak_kind hand_registry = {
+    .name = "registry", .self_size = 8, .number = KIND_REGISTRY, .on = reg_on, .init = nothing
+};
+static const ak_kind hand_ingest = {
+    .name = "ingest", .self_size = 8, .number = KIND_INGEST, .on = none, .init = nothing
+};
+
+static rig    *r;
+static ak     *ingest, *registry;
+static board  *as_registry, *as_ingest;
+static options settings;
+
+static int64_t
+wall_us(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    return t.tv_sec * S + t.tv_nsec / 1000;
+}
+
+static void
+until(const uint32_t *count, uint32_t want)
+{
+    struct timespec t, now;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    while (*count < want) {
+        if (ak_step(ingest, 64) + ak_step(registry, 64) == 0)
+            sched_yield();
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec > t.tv_sec + 10)
+            fail_msg("%u of %u after 10 s", *count, want);
+    }
+}
+
+static void
+watched(int64_t time_us, double value)
+{
+    struct {
+        feed_head   h;
+        reading_row row;
+    } body = { { .rows = 1 }, { .series = SERIES, .time_us = time_us, .value = value } };
+
+    CHECK_OK(ak_send(ingest, ALERT, MSG_WATCHED, &body, sizeof body));
+    (void)ak_step(ingest, 1);
+}
+
+static void
+put_rule(uint32_t no, double threshold, uint32_t duration_s, bool live)
+{
+    static uint32_t version;
+    board_rule      rule = { .no = no, .tenant = TENANT, .flags = live ? BOARD_LIVE : 0, .op = CMP_GT,
+                             .severity = SEVERITY_CRITICAL, .threshold = threshold, .clear_threshold = threshold,
+                             .duration_s = duration_s, .version = ++version };
+
+    rule.id.b[0] = (uint8_t)no;
+    CHECK_OK(board_put_rule(as_registry, &rule, VIEW_LIT("temperature"), VIEW_LIT("hot"), (view){ 0 }));
+    board_bump_registry(as_registry, true);
+}
+
+static void
+expect(uint32_t at, enum reg_op op, int64_t rule, int64_t time_us, double value)
+{
+    until(&reg.count, at + 1);
+    CHECK_EQ(reg.at[at].op, op);
+    CHECK_EQ(reg.at[at].rule, rule);
+    CHECK_EQ(reg.at[at].machine, MACHINE);
+    CHECK_EQ(reg.at[at].tenant, TENANT);
+    CHECK_EQ(reg.at[at].time_us, time_us);
+    CHECK(reg.at[at].value == value);
+}
+
+static int
+start(void **state)
+{
+    char          path[256];
+    board_machine m = { .no = MACHINE, .tenant = TENANT, .flags = BOARD_LIVE, .offline_after_s = 300 };
+
+    (void)state;
+    memset(&reg, 0, sizeof reg);
+    CHECK_OK(options_load(&settings, NULL, 0, NULL));
+    r = rig_new(edges, &(rig_with){ .options = &settings, .board = true });
+    snprintf(path, sizeof path, "%s/board", rig_run_dir(r));
+    CHECK_OK(board_open(&as_registry, path, REGISTRY));
+    CHECK_OK(board_open(&as_ingest, path, INGEST));
+    m.id.b[0] = 1;
+    CHECK_OK(board_put_machine(as_registry, &m, VIEW_LIT("m"), VIEW_LIT("m"), (view){ 0 }));
+    CHECK_OK(board_put_series(as_ingest, 0, SERIES, MACHINE, TENANT, VIEW_LIT("temperature"), VIEW_LIT("C")));
+    ingest = rig_hand(r, &hand_ingest, 0);
+    registry = rig_hand(r, &hand_registry, 0);
+    return 0;
+}
+
+static int
+end(void **state)
+{
+    (void)state;
+    board_close(&as_registry);
+    board_close(&as_ingest);
+    rig_free(&r);
+    options_free(&settings);
+    return 0;
+}
+
+static void
+a_crossing_opens_one_alert_and_the_way_back_closes_it(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 1);
+    watched(1 * S, 70);
+    watched(2 * S, 85);
+    watched(3 * S, 95);
+    watched(4 * S, 60);
+    expect(0, REG_ALERT_OPEN, 1, 2 * S, 85);
+    expect(1, REG_ALERT_CLOSE, 1, 4 * S, 60);
+    CHECK(reg.at[1].peak == 95);
+    CHECK_EQ(reg.count, 2);
+}
+
+static void
+an_alert_that_is_open_is_not_raised_again_but_closes(void **state)
+{
+    (void)state;
+    reg.open_rule = 1;
+    put_rule(1, 80, 0, true);
+    put_rule(2, 90, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 2);
+    watched(1 * S, 95);
+    expect(0, REG_ALERT_OPEN, 2, 1 * S, 95);
+    watched(2 * S, 85);
+    expect(1, REG_ALERT_CLOSE, 2, 2 * S, 85);
+    watched(3 * S, 10);
+    expect(2, REG_ALERT_CLOSE, 1, 3 * S, 10);
+    CHECK(reg.at[2].peak == 99);
+}
+
+static void
+what_the_registry_failed_is_asked_again_in_order(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 1);
+    watched(1 * S, 70);
+    reg.fail_next = 2;
+    watched(2 * S, 90);
+    watched(3 * S, 10);
+    watched(4 * S, 91);
+    expect(0, REG_ALERT_OPEN, 1, 2 * S, 90);
+    expect(1, REG_ALERT_CLOSE, 1, 3 * S, 10);
+    expect(2, REG_ALERT_OPEN, 1, 4 * S, 91);
+}
+
+static void
+a_duration_that_runs_goes_on_over_a_restart(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 60, true);
+    put_rule(2, 80, 0, true); /* shows when the first reading was judged */
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 1);
+    watched(100 * S, 90);
+    expect(0, REG_ALERT_OPEN, 2, 100 * S, 90);
+    rig_stop(r, &alert_kind, 0);
+    reg.open_rule = 2;
+    reg.pages = 0;
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 2);
+    watched(159 * S, 90);
+    watched(160 * S, 90);
+    expect(1, REG_ALERT_OPEN, 1, 160 * S, 90);
+    CHECK_EQ(reg.count, 2);
+}
+
+static void
+a_rule_that_is_off_judges_nothing(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    put_rule(2, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 1);
+    put_rule(1, 80, 0, false);
+    watched(1 * S, 90);
+    expect(0, REG_ALERT_OPEN, 2, 1 * S, 90);
+    CHECK_EQ(reg.count, 1);
+}
+
+static void
+a_change_of_status_is_told_within_a_second(void **state)
+{
+    board_arrival a = { .newest_us = 1 };
+    board_machine m;
+    int64_t       at;
+
+    (void)state;
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 1);
+    for (at = wall_us(); wall_us() < at + 600000;) /* a walk records it as offline */
+        if (ak_step(registry, 64) == 0)
+            sched_yield();
+    CHECK_EQ(reg.count, 0);
+    at = a.arrived_us = wall_us();
+    CHECK_OK(board_put_arrival(as_ingest, 0, MACHINE, &a));
+    until(&reg.count, 1);
+    CHECK(wall_us() - at < 1 * S);
+    CHECK_EQ(reg.at[0].op, REG_STATUS_CHANGED);
+    CHECK_EQ(reg.at[0].machine, MACHINE);
+    assert_string_equal(reg.at[0].old_status, "offline");
+    assert_string_equal(reg.at[0].new_status, "healthy");
+    reg.fail_next = 1; /* told again when the registry did not take it */
+    CHECK(table_read(board_table(as_registry, BOARD_MACHINES, 0), MACHINE, &m));
+    m.open_critical = 1;
+    CHECK_OK(board_put_machine(as_registry, &m, VIEW_LIT("m"), VIEW_LIT("m"), (view){ 0 }));
+    until(&reg.count, 2);
+    assert_string_equal(reg.at[1].old_status, "healthy");
+    assert_string_equal(reg.at[1].new_status, "critical");
+}
+
+#define EACH(fn) cmocka_unit_test_setup_teardown(fn, start, end)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        EACH(a_crossing_opens_one_alert_and_the_way_back_closes_it),
+        EACH(an_alert_that_is_open_is_not_raised_again_but_closes),
+        EACH(what_the_registry_failed_is_asked_again_in_order),
+        EACH(a_duration_that_runs_goes_on_over_a_restart),
+        EACH(a_rule_that_is_off_judges_nothing),
+        EACH(a_change_of_status_is_told_within_a_second),
+    };
+
+    return cmocka_run_group_tests_name("actors/alert", tests, NULL, NULL);
+}
