@@ -1,4 +1,5 @@
-/* options.c - one table walked by everything: defaults, file, environment, flags, help, man page, reload.
+/* options.c - one table walked by everything: defaults, file, environment, flags, help, man page,
+ * reload.
  *
  *   default < [section] name in the TOML file < HALTLESS_SECTION_NAME < --section-name
  *
@@ -177,7 +178,8 @@ u64_parse(const char *text, uint64_t *out)
     uint64_t          v = 0;
 
     for (; *p >= '0' && *p <= '9'; p++)
-        if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+        if (__builtin_mul_overflow(v, 10u, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
             return false;
     if (p == text)
         return false;
@@ -209,7 +211,8 @@ u64_set(options *o, const option_row *r, const char *text)
 static int
 bool_parse(const char *text)
 {
-    static const char *const yes[] = { "true", "1", "yes", "on" }, *const no[] = { "false", "0", "no", "off" };
+    static const char *const yes[] = { "true", "1", "yes", "on" }, *const no[] = { "false", "0",
+                                                                                   "no", "off" };
 
     for (size_t i = 0; i < COUNT_OF(yes); i++) {
         if (strcmp(text, yes[i]) == 0)
@@ -339,7 +342,8 @@ row_of_path(const char *path)
     return NULL;
 }
 
-/* How many of the characters of a are, in order, in b: the unknown name's nearest known one shares most. */
+/* How many of the characters of a are, in order, in b: the unknown name's nearest known one shares
+ * most. */
 static size_t
 shared_count(const char *a, const char *b)
 {
@@ -390,7 +394,8 @@ toml_type_fits(const option_row *r, const toml_row *t)
 static int
 on_toml_row(void *ctx, const toml_row *t)
 {
-    static const char *const wants[] = { "text in quotes", "a whole number", "true or false", "a word in quotes" };
+    static const char *const wants[] = { "text in quotes", "a whole number", "true or false",
+                                         "a word in quotes" };
     reading                 *in = ctx;
     const option_row        *r = row_of_path(t->path);
     char                     best[NAME_MAX_], number[NAME_MAX_];

@@ -6,8 +6,8 @@
  *   | magic   | jwt          | keys         | refresh      | BLAKE2b    |
  *   +---------+--------------+--------------+--------------+------------+
  *
- * Several processes may race at the first start: each writes a file of its own and link()s it; one wins,
- * all read the winner's.
+ * Several processes may race at the first start: each writes a file of its own and link()s it; one
+ * wins, all read the winner's.
  */
 #include "proto/crypto.h"
 
@@ -168,8 +168,8 @@ base64url_digit(uint8_t c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
-/* One text for one value: bits left over must be zero.  libsodium's decoder takes some bytes above 127 for
- * letters, so it is not used here either. */
+/* One text for one value: bits left over must be zero.  libsodium's decoder takes some bytes above
+ * 127 for letters, so it is not used here either. */
 ssize_t
 base64url_decode(view in, uint8_t *out, size_t room)
 {
@@ -197,8 +197,8 @@ base64url_decode(view in, uint8_t *out, size_t room)
 int
 password_hash(view password, char out[PASSWORD_HASH_MAX])
 {
-    if (crypto_pwhash_str_alg(out, (const char *)password.at, password.len, ARGON_PASSES, ARGON_MEMORY,
-                              crypto_pwhash_ALG_ARGON2ID13) != 0)
+    if (crypto_pwhash_str_alg(out, (const char *)password.at, password.len, ARGON_PASSES,
+                              ARGON_MEMORY, crypto_pwhash_ALG_ARGON2ID13) != 0)
         return err(E_NOMEM, "argon2id");
     return E_OK;
 }
@@ -214,7 +214,8 @@ password_matches(view password, const char *encoded)
 static void
 secrets_sum(const secrets_file *f, uint8_t out[DIGEST_LEN])
 {
-    int rc = crypto_generichash(out, DIGEST_LEN, (const uint8_t *)f, offsetof(secrets_file, sum), NULL, 0);
+    int rc = crypto_generichash(out, DIGEST_LEN, (const uint8_t *)f, offsetof(secrets_file, sum),
+                                NULL, 0);
 
     ASSERT(rc == 0);
 }

@@ -1,7 +1,7 @@
 /* json.c - JSON text out of calls, and trees out of text.
  *
- * Reading: a strict scan of our own first (RFC 8259, UTF-8, bounds), because cJSON lets odd numbers, raw
- * control characters and broken UTF-8 through; what passes is then cJSON's.
+ * Reading: a strict scan of our own first (RFC 8259, UTF-8, bounds), because cJSON lets odd
+ * numbers, raw control characters and broken UTF-8 through; what passes is then cJSON's.
  */
 #include "proto/json.h"
 
@@ -410,7 +410,8 @@ scan_hex4(scan *s)
     return v;
 }
 
-/* Behind a backslash.  \u0000 and halves of surrogate pairs are refused: cJSON's strings end at NUL. */
+/* Behind a backslash.  \u0000 and halves of surrogate pairs are refused: cJSON's strings end at
+ * NUL. */
 static bool
 scan_escape(scan *s)
 {
@@ -438,7 +439,7 @@ scan_string(scan *s)
     if (!scan_char(s, '"'))
         return false;
     while (s->p < s->end) {
-        size_t step = utf8_step(s->p, (size_t)(s->end - s->p));
+        size_t  step = utf8_step(s->p, (size_t)(s->end - s->p));
         uint8_t c = *s->p;
 
         if (step == 0 || c < 0x20)
@@ -522,7 +523,8 @@ scan_label(scan *s, char bracket)
     return scan_char(s, ':');
 }
 
-/* Behind a value: closes what ends here.  True: the next value comes; or depth is 0 and the text is done. */
+/* Behind a value: closes what ends here.  True: the next value comes; or depth is 0 and the text is
+ * done. */
 static bool
 scan_closings(scan *s, const char *brackets, unsigned *depth)
 {
@@ -561,8 +563,8 @@ scan_openings(scan *s, char *brackets, unsigned *depth, bool *empty)
     }
 }
 
-static bool
-json_is_strict(view text)
+bool
+json_is_valid(view text)
 {
     scan     s = { text.at, text.at + text.len, 0 };
     char     brackets[DEPTH_MAX];
@@ -584,7 +586,7 @@ json_parse(view text)
     const char *end = NULL;
     cJSON      *tree;
 
-    if (text.len == 0 || !json_is_strict(text))
+    if (text.len == 0 || !json_is_valid(text))
         return NULL;
     tree = cJSON_ParseWithLengthOpts((const char *)text.at, text.len, &end, false);
     if (tree == NULL)

@@ -45,6 +45,9 @@ void json_name_uuid(json_out *j, const char *name, const uuid *u);
 /* A MessagePack value as JSON: how replies of the registry become bodies.  False: malformed. */
 NODISCARD bool json_from_pack(json_out *j, view packed);
 
+/* Is it JSON, as json_parse() takes it?  Reads only. */
+bool json_is_valid(view text);
+
 /* Parses a whole body strictly (UTF-8, nothing behind it, nesting <= 32, <= 100 000 nodes).  NULL: not JSON.
  * cJSON_Delete it. */
 cJSON *json_parse(view text);

@@ -1,5 +1,6 @@
-/* jwt.c - header.payload.signature; only the very header that we write is accepted, so no other algorithm
- * can be asked for.  The payload is one flat object, looked at after its signature has been verified.
+/* jwt.c - header.payload.signature; only the very header that we write is accepted, so no other
+ * algorithm can be asked for.  The payload is one flat object, looked at after its signature has
+ * been verified.
  */
 #include "proto/jwt.h"
 
@@ -33,11 +34,12 @@ payload_write(const jwt_claims *c, char out[PAYLOAD_MAX])
     uuid_format(&c->sub, sub);
     uuid_format(&c->tenant_id, tenant);
     uuid_format(&c->jti, jti);
-    n = snprintf(out, PAYLOAD_MAX,
-                 "{\"sub\":\"%.36s\",\"tenant_id\":\"%.36s\",\"tenant_tier\":\"%s\",\"role\":\"%s\","
-                 "\"jti\":\"%.36s\",\"iat\":%lld,\"exp\":%lld,\"iss\":\"" ISSUER "\"}",
-                 sub, tenant, word_of(tier_words, c->tier), word_of(role_words, c->role), jti,
-                 (long long)c->iat_s, (long long)c->exp_s);
+    n = snprintf(
+        out, PAYLOAD_MAX,
+        "{\"sub\":\"%.36s\",\"tenant_id\":\"%.36s\",\"tenant_tier\":\"%s\",\"role\":\"%s\","
+        "\"jti\":\"%.36s\",\"iat\":%lld,\"exp\":%lld,\"iss\":\"" ISSUER "\"}",
+        sub, tenant, word_of(tier_words, c->tier), word_of(role_words, c->role), jti,
+        (long long)c->iat_s, (long long)c->exp_s);
     ASSERT(n > 0 && n < PAYLOAD_MAX);
     return (size_t)n;
 }
@@ -207,12 +209,14 @@ jwt_verify(const uint8_t secret[SECRET_LEN], view token, int64_t now_s, jwt_clai
     if (memcmp(token.at, header.at, header.len) != 0 || token.at[header.len] != '.' ||
         token.at[signed_len] != '.')
         return JWT_INVALID;
-    if (base64url_decode(view_of(token.at + signed_len + 1, SIGNATURE_LEN), said, sizeof said) != DIGEST_LEN)
+    if (base64url_decode(view_of(token.at + signed_len + 1, SIGNATURE_LEN), said, sizeof said) !=
+        DIGEST_LEN)
         return JWT_INVALID;
     crypto_hmac_sha256(secret, view_of(token.at, signed_len), mac);
     if (!crypto_equal(mac, said, sizeof mac))
         return JWT_INVALID;
-    n = base64url_decode(view_of(token.at + header.len + 1, signed_len - header.len - 1), payload, sizeof payload);
+    n = base64url_decode(view_of(token.at + header.len + 1, signed_len - header.len - 1), payload,
+                         sizeof payload);
     if (n < 0 || !payload_read(view_of(payload, (size_t)n), out))
         return JWT_INVALID;
     return out->exp_s <= now_s ? JWT_EXPIRED : JWT_OK;

@@ -1,7 +1,7 @@
 /* jwt.h - access tokens: HS256 JSON Web Tokens with the claims of this API, and nothing else.
  *
- * No allocation; every length is bounded.  The caller looks at what only the registry knows (blocked
- * jti, inactive user).
+ * No allocation; every length is bounded.  The caller looks at what only the registry knows
+ * (blocked jti, inactive user).
  */
 #ifndef HALTLESS_PROTO_JWT_H
 #define HALTLESS_PROTO_JWT_H
@@ -23,7 +23,8 @@ typedef struct jwt_claims {
 } jwt_claims;
 
 /* Returns the length; not NUL-terminated. */
-NODISCARD size_t jwt_sign(const uint8_t secret[SECRET_LEN], const jwt_claims *c, char out[JWT_TEXT_MAX]);
+NODISCARD size_t jwt_sign(const uint8_t secret[SECRET_LEN], const jwt_claims *c,
+                          char out[JWT_TEXT_MAX]);
 
 enum jwt_verdict { JWT_OK, JWT_INVALID, JWT_EXPIRED };
 

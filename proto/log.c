@@ -1,10 +1,11 @@
 /* log.c - one line an event, one write(2) a line: lines of threads and processes do not mix.
  *
  *   logfmt  ts=2026-01-01T00:00:00.000Z level=info event=lane.reset actor=ingest.0 lane=3 why="a b"
- *   json    {"ts":"2026-...","level":"info","event":"lane.reset","actor":"ingest.0","lane":3,"why":"a b"}
+ *   json {"ts":"2026-...","level":"info","event":"lane.reset","actor":"ingest.0","lane":3,"why":"a
+ * b"}
  *
- * The JSON form is made from the key=value text, so that callers format once.  A word without '=' belongs
- * to the value before it.  Control characters never reach the sink: no line can be forged.
+ * The JSON form is made from the key=value text, so that callers format once.  A word without '='
+ * belongs to the value before it.  Control characters never reach the sink: no line can be forged.
  */
 #include "proto/log.h"
 
@@ -119,7 +120,7 @@ value_write(json_out *j, const char *at, size_t len)
     view   v = view_of(at, len);
     double number;
 
-    if (len >= 2 && at[0] == '"' && at[len - 1] == '"')
+    if (len >= 2 && at[0] == '"' && json_is_valid(v))
         json_raw(j, v); /* log_quote() escapes as JSON does */
     else if (len > 0 && num_parse(v, &number) == len)
         json_raw(j, v);

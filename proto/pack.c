@@ -1,7 +1,8 @@
 /* pack.c - MessagePack over msgpack-c.
  *
- * Writing never fails half-way: running out of memory stops the actor.  Reading walks the headers first
- * (no recursion, no allocation); only a sound value is unpacked, so that memory is bounded by its length.
+ * Writing never fails half-way: running out of memory stops the actor.  Reading walks the headers
+ * first (no recursion, no allocation); only a sound value is unpacked, so that memory is bounded by
+ * its length.
  */
 #include "proto/pack.h"
 
@@ -230,12 +231,12 @@ pack_name_nil(pack *p, const char *name)
 
 /* ---- soundness ---- */
 
-/* What a first byte says: `fixed` bytes of payload behind it, or a big-endian length of `length_bytes`
- * that counts bytes (+ extra), or items. */
+/* What a first byte says: `fixed` bytes of payload behind it, or a big-endian length of
+ * `length_bytes` that counts bytes (+ extra), or items. */
 typedef enum head_class { HEAD_BAD, HEAD_BYTES, HEAD_ITEMS } head_class;
 
 typedef struct head {
-    head_class class;
+    head_class what;
     uint8_t    length_bytes; /* of the length field; 0: `count` says it */
     uint8_t    extra;        /* bytes besides what is counted (the type of an ext) */
     uint8_t    per;          /* values of one item: 2 for a map */
@@ -292,20 +293,20 @@ head_of(uint8_t b)
     return rows[b - 0xc0];
 }
 
-/* Takes the header at *s off, and the payload of a value that is no container.  *values: how many values
- * a container holds. */
+/* Takes the header at *s off, and the payload of a value that is no container.  *values: how many
+ * values a container holds. */
 static bool
 head_take(view *s, bool *container, uint64_t *values)
 {
     head     h = head_of(s->at[0]);
     uint64_t count = h.count;
 
-    if (h.class == HEAD_BAD || s->len < 1u + h.length_bytes)
+    if (h.what == HEAD_BAD || s->len < 1u + h.length_bytes)
         return false;
     for (uint8_t i = 0; i < h.length_bytes; i++)
         count = (i == 0 ? 0 : count << 8) | s->at[1 + i];
     *s = view_of(s->at + 1 + h.length_bytes, s->len - 1 - h.length_bytes);
-    *container = h.class == HEAD_ITEMS;
+    *container = h.what == HEAD_ITEMS;
     *values = *container ? count * h.per : 0;
     if (*container)
         return *values <= s->len; /* a value has one byte at least */
@@ -350,7 +351,8 @@ pack_open(pack_doc *d, view packed)
     msgpack_unpacked_init(&d->unpacked);
     if (!pack_is_sound(packed))
         return E_BAD;
-    if (msgpack_unpack_next(&d->unpacked, (const char *)packed.at, packed.len, &off) != MSGPACK_UNPACK_SUCCESS ||
+    if (msgpack_unpack_next(&d->unpacked, (const char *)packed.at, packed.len, &off) !=
+            MSGPACK_UNPACK_SUCCESS ||
         off != packed.len) {
         msgpack_unpacked_destroy(&d->unpacked);
         return E_BAD;

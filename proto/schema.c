@@ -2,8 +2,8 @@
  *
  *   {"loc":["body","conditions",2,"operator"],"msg":"Must be one of: gt, gte","type":"value_error"}
  *
- * The place is a list of frames on the C stack, written out only for a fault.  The walk is as deep as the rows
- * are; faults over a bound are counted, not written.
+ * The place is a list of frames on the C stack, written out only for a fault.  The walk is as deep
+ * as the rows are; faults over a bound are counted, not written.
  */
 #include "proto/schema.h"
 
@@ -17,7 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FAULTS_MAX = 100, QUERY_VALUES_MAX = 10000, EMAIL_MAX = 254, EMAIL_LOCAL_MAX = 64, LABEL_MAX = 63 };
+enum {
+    FAULTS_MAX = 100,
+    QUERY_VALUES_MAX = 10000,
+    EMAIL_MAX = 254,
+    EMAIL_LOCAL_MAX = 64,
+    LABEL_MAX = 63
+};
 
 typedef struct place {
     const struct place *up;
@@ -85,7 +91,8 @@ number_is(const cJSON *v)
 static bool
 integer_is(const cJSON *v)
 {
-    return cJSON_IsNumber(v) && v->valuedouble == trunc(v->valuedouble) && fabs(v->valuedouble) <= 9007199254740992.0;
+    return cJSON_IsNumber(v) && v->valuedouble == trunc(v->valuedouble) &&
+           fabs(v->valuedouble) <= 9007199254740992.0;
 }
 
 static bool
@@ -135,8 +142,8 @@ number_check(walk *w, const place *at, const field *f, const cJSON *v)
     if (!isfinite(v->valuedouble))
         fault(w, at, "value_error", "Must be finite");
     else if (f->min < f->max && (v->valuedouble < f->min || v->valuedouble > f->max))
-        fault(w, at, "value_error", "Must be between %.*s and %.*s", (int)num_format(f->min, low), low,
-              (int)num_format(f->max, high), high);
+        fault(w, at, "value_error", "Must be between %.*s and %.*s", (int)num_format(f->min, low),
+              low, (int)num_format(f->max, high), high);
 }
 
 static void
@@ -163,7 +170,8 @@ time_check(walk *w, const place *at, const field *f, const cJSON *v)
 static bool
 label_is_sound(view label)
 {
-    if (label.len == 0 || label.len > LABEL_MAX || label.at[0] == '-' || label.at[label.len - 1] == '-')
+    if (label.len == 0 || label.len > LABEL_MAX || label.at[0] == '-' ||
+        label.at[label.len - 1] == '-')
         return false;
     for (size_t i = 0; i < label.len; i++) {
         uint8_t c = label.at[i], low = c | 0x20;
@@ -195,12 +203,14 @@ domain_is_sound(view domain)
 static bool
 local_is_sound(view local)
 {
-    if (local.len == 0 || local.len > EMAIL_LOCAL_MAX || local.at[0] == '.' || local.at[local.len - 1] == '.')
+    if (local.len == 0 || local.len > EMAIL_LOCAL_MAX || local.at[0] == '.' ||
+        local.at[local.len - 1] == '.')
         return false;
     for (size_t i = 0; i < local.len; i++) {
         uint8_t c = local.at[i];
 
-        if (c <= 0x20 || c == 0x7f || strchr("\"(),:;<>@[\\]", c) != NULL || (c == '.' && local.at[i - 1] == '.'))
+        if (c <= 0x20 || c == 0x7f || strchr("\"(),:;<>@[\\]", c) != NULL ||
+            (c == '.' && local.at[i - 1] == '.'))
             return false;
     }
     return true;
@@ -214,7 +224,8 @@ email_is_sound(view s)
     if (at == NULL || s.len > EMAIL_MAX)
         return false;
     size_t local = (size_t)(at - s.at);
-    return local_is_sound(view_of(s.at, local)) && domain_is_sound(view_of(at + 1, s.len - local - 1));
+    return local_is_sound(view_of(s.at, local)) &&
+           domain_is_sound(view_of(at + 1, s.len - local - 1));
 }
 
 static void
@@ -237,7 +248,8 @@ enum_check(walk *w, const place *at, const field *f, const cJSON *v)
 
         if (len == wanted && memcmp(p, v->valuestring, len) == 0)
             return;
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%.*s", p == f->words ? "" : ", ", (int)len, p);
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%.*s", p == f->words ? "" : ", ",
+                              (int)len, p);
         n = min_u64(n, sizeof list - 1);
         p += len + (p[len] == '|');
     }
@@ -346,8 +358,8 @@ hex_of(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The text behind the percent encoding, NUL-terminated, on the heap; NULL when malformed, not UTF-8 or with a
- * NUL inside.  In a time '+' is an offset's sign, though a form would mean a space. */
+/* The text behind the percent encoding, NUL-terminated, on the heap; NULL when malformed, not UTF-8
+ * or with a NUL inside.  In a time '+' is an offset's sign, though a form would mean a space. */
 static char *
 percent_decode(view in, bool plus_is_space)
 {
@@ -380,7 +392,8 @@ bad:
     return NULL;
 }
 
-/* What the row's type makes of a text; the text itself where it makes nothing: the check then says so. */
+/* What the row's type makes of a text; the text itself where it makes nothing: the check then says
+ * so. */
 static cJSON *
 query_value(const field *f, const char *text)
 {

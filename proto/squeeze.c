@@ -1,7 +1,7 @@
 /* squeeze.c - gzip by zlib, zstd by libzstd, straight into the caller's room.
  *
- * zlib keeps a window of 32 KiB.  zstd is asked in one shot: it then uses `out` as its window, so that a frame
- * cannot ask for a window of its own.
+ * zlib keeps a window of 32 KiB.  zstd is asked in one shot: it then uses `out` as its window, so
+ * that a frame cannot ask for a window of its own.
  */
 #include "proto/squeeze.h"
 
@@ -24,7 +24,8 @@ squeeze_kind_of(view name, squeeze_kind *out)
     } names[] = { { "gzip", SQUEEZE_GZIP }, { "x-gzip", SQUEEZE_GZIP }, { "zstd", SQUEEZE_ZSTD } };
 
     for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (strlen(names[i].name) == name.len && strncasecmp(names[i].name, (const char *)name.at, name.len) == 0) {
+        if (strlen(names[i].name) == name.len &&
+            strncasecmp(names[i].name, (const char *)name.at, name.len) == 0) {
             *out = names[i].kind;
             return true;
         }
@@ -100,9 +101,9 @@ zstd_inflate(view in, uint8_t *out, size_t room, size_t *len)
     if (ZSTD_isError(n)) {
         ZSTD_ErrorCode code = ZSTD_getErrorCode(n);
 
-        return code == ZSTD_error_dstSize_tooSmall        ? E_LIMIT
+        return code == ZSTD_error_dstSize_tooSmall    ? E_LIMIT
                : code == ZSTD_error_memory_allocation ? E_NOMEM
-                                                          : E_BAD;
+                                                      : E_BAD;
     }
     *len = n;
     return E_OK;
@@ -114,5 +115,6 @@ squeeze_inflate(squeeze_kind kind, view in, uint8_t *out, size_t room, size_t *l
     *len = 0;
     if (in.len == 0)
         return E_BAD;
-    return kind == SQUEEZE_GZIP ? gzip_inflate(in, out, room, len) : zstd_inflate(in, out, room, len);
+    return kind == SQUEEZE_GZIP ? gzip_inflate(in, out, room, len)
+                                : zstd_inflate(in, out, room, len);
 }

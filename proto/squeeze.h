@@ -10,8 +10,8 @@ typedef enum squeeze_kind { SQUEEZE_GZIP, SQUEEZE_ZSTD } squeeze_kind;
 NODISCARD bool squeeze_kind_of(view name, squeeze_kind *out);
 
 /* Inflates all of `in` (members or frames may follow each other) into at most `room` bytes at out.
- * E_LIMIT: more than room would come; E_BAD: malformed, cut off, or something behind the end; E_NOMEM.
- * The memory it takes besides does not depend on the input. */
+ * E_LIMIT: more than room would come; E_BAD: malformed, cut off, or something behind the end;
+ * E_NOMEM. The memory it takes besides does not depend on the input. */
 NODISCARD int squeeze_inflate(squeeze_kind kind, view in, uint8_t *out, size_t room, size_t *len);
 
 #endif

@@ -1,5 +1,5 @@
-/* toml.cc - the extern "C" shim over toml++: it reads, orders the leaves as the file has them, and hands them on.
- * No exception leaves it. */
+/* toml.cc - the extern "C" shim over toml++: it reads, orders the leaves as the file has them, and
+ * hands them on. No exception leaves it. */
 #include "proto/toml.h"
 
 #include <algorithm>
@@ -11,7 +11,8 @@
 
 #include <toml++/toml.h>
 
-namespace {
+namespace
+{
 
 struct leaf {
     std::string       path;
@@ -77,7 +78,8 @@ earlier(const leaf &a, const leaf &b)
 } // namespace
 
 int
-toml_read(const char *file, int (*row)(void *ctx, const toml_row *r), void *ctx, char *error, uint32_t room)
+toml_read(const char *file, int (*row)(void *ctx, const toml_row *r), void *ctx, char *error,
+          uint32_t room)
 {
     try {
         toml::table       table = toml::parse_file(std::string_view(file));
@@ -90,7 +92,8 @@ toml_read(const char *file, int (*row)(void *ctx, const toml_row *r), void *ctx,
                 return rc;
         return 0;
     } catch (const toml::parse_error &e) {
-        std::snprintf(error, room, "line %u: %s", static_cast<unsigned>(e.source().begin.line), e.what());
+        std::snprintf(error, room, "line %u: %s", static_cast<unsigned>(e.source().begin.line),
+                      e.what());
     } catch (const std::exception &e) {
         std::snprintf(error, room, "%s", e.what());
     }

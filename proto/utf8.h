@@ -1,4 +1,5 @@
-/* utf8.h - is it UTF-8, and how many code points.  Overlong forms, surrogates and values above U+10FFFF are not. */
+/* utf8.h - is it UTF-8, and how many code points.  Overlong forms, surrogates and values above
+ * U+10FFFF are not. */
 #ifndef HALTLESS_PROTO_UTF8_H
 #define HALTLESS_PROTO_UTF8_H
 

@@ -1,13 +1,33 @@
 /* cmd_check_config.c - would a server take these settings? */
+#include "actors/plan.h"
 #include "proto/err.h"
 #include "tools/commands.h"
 
+#include <stdlib.h>
+
 static const char usage[] =
-    "haltless check-config [--config FILE] [--dump | --example] [settings] - checks the settings as serve would read them\n\n"
+    "haltless check-config [--config FILE] [--dump | --example] [settings] - checks the settings "
+    "as serve would read them\n\n"
     "  --config FILE  the TOML file; default: $HALTLESS_CONFIG, else none\n"
     "  --dump         prints every setting in effect as TOML instead of \"ok\"\n"
     "  --example      prints a file of all settings, each commented out with its default\n\n"
     "Exit status 1, and a message with file and line, variable or flag, when something is wrong.\n";
+
+/* A topology can be made of them, as a new data directory would have it. */
+static int
+topology_check(const options *o)
+{
+    plan *p = calloc(1, sizeof *p);
+    char  text[256];
+    int   rc = p != NULL ? plan_make(p, o, 0) : err(E_NOMEM, "topology");
+
+    if (rc == E_OK) {
+        plan_describe(p, text, sizeof text);
+        printf("ok: %s\n", text);
+    }
+    free(p);
+    return rc;
+}
 
 int
 cmd_check_config(int argc, char **argv)
@@ -15,6 +35,7 @@ cmd_check_config(int argc, char **argv)
     bool        bad = false, dump;
     const char *file;
     options     o;
+    int         rc = E_OK;
 
     if (args_help(argc, argv, usage, true))
         return EXIT_FINE;
@@ -29,7 +50,7 @@ cmd_check_config(int argc, char **argv)
     if (dump)
         options_dump(&o, stdout);
     else
-        puts("ok");
+        rc = topology_check(&o);
     options_free(&o);
-    return EXIT_FINE;
+    return rc < 0 ? command_failed(argv[0]) : EXIT_FINE;
 }

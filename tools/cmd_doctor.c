@@ -1,4 +1,5 @@
-/* cmd_doctor.c - is this machine fit to be a server?  One line a check: ok, warn or fail, and what to do.
+/* cmd_doctor.c - is this machine fit to be a server?  One line a check: ok, warn or fail, and what
+ * to do.
  *
  *   ok    files      65536 open files
  *   warn  memlock    8 MiB of locked memory: raise LimitMEMLOCK
@@ -60,12 +61,14 @@ files_check(const options *o)
     if (limit.rlim_cur >= wanted)
         say(OK, "files", "%llu open files", (unsigned long long)limit.rlim_cur);
     else if (limit.rlim_max >= wanted)
-        say(OK, "files", "%llu open files, the server may raise it to %llu", (unsigned long long)limit.rlim_cur,
-            (unsigned long long)limit.rlim_max);
+        say(OK, "files", "%llu open files, the server may raise it to %llu",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
     else
         say(limit.rlim_max < 1024 ? FAIL : WARN, "files",
-            "%llu open files do for %llu connections; want %llu: LimitNOFILE= of the unit, or ulimit -n",
-            (unsigned long long)limit.rlim_max, (unsigned long long)(limit.rlim_max > 1024 ? limit.rlim_max - 1024 : 0),
+            "%llu open files do for %llu connections; want %llu: LimitNOFILE= of the unit, or "
+            "ulimit -n",
+            (unsigned long long)limit.rlim_max,
+            (unsigned long long)(limit.rlim_max > 1024 ? limit.rlim_max - 1024 : 0),
             (unsigned long long)wanted);
 }
 
@@ -80,7 +83,9 @@ memlock_check(void)
     else if (limit.rlim_max >= 64 << 20)
         say(OK, "memlock", "%.0f MiB of locked memory", mib(limit.rlim_max));
     else
-        say(WARN, "memlock", "%.1f MiB of locked memory; lanes may be paged out: LimitMEMLOCK= of the unit, or ulimit -l",
+        say(WARN, "memlock",
+            "%.1f MiB of locked memory; lanes may be paged out: LimitMEMLOCK= of the unit, or "
+            "ulimit -l",
             mib(limit.rlim_max));
 }
 
@@ -99,7 +104,8 @@ shm_check(const options *o)
     if (access(dir, W_OK) != 0)
         say(FAIL, "shm", "%s cannot be written to: %s", dir, strerror(errno));
     else if (room < 64 << 20)
-        say(WARN, "shm", "%.0f MiB free in %s; want 64: a bigger tmpfs (Docker: --shm-size)", mib(room), dir);
+        say(WARN, "shm", "%.0f MiB free in %s; want 64: a bigger tmpfs (Docker: --shm-size)",
+            mib(room), dir);
     else
         say(OK, "shm", "%.0f MiB free in %s", mib(room), dir);
 }
@@ -135,7 +141,8 @@ space_check(const char *dir)
     }
     room = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (room < (uint64_t)1 << 30)
-        say(room < 64 << 20 ? FAIL : WARN, "disk", "%.0f MiB free under %s; make room", mib(room), dir);
+        say(room < 64 << 20 ? FAIL : WARN, "disk", "%.0f MiB free under %s; make room", mib(room),
+            dir);
     else
         say(OK, "disk", "%.1f GiB free under %s", mib(room) / 1024, dir);
 }
@@ -217,8 +224,9 @@ sync_check(const char *dir)
     if (rc < 0)
         say(FAIL, "sync", "%s; the data directory must be writable", err_text());
     else
-        say(ms[WRITES / 2] > 20 ? WARN : OK, "sync", "4 KiB durable in %.2f ms (p50), %.2f ms (p99), %s%s", ms[WRITES / 2],
-            ms[WRITES - 1], direct ? "O_DIRECT|O_DSYNC" : "fdatasync: no O_DIRECT here",
+        say(ms[WRITES / 2] > 20 ? WARN : OK, "sync",
+            "4 KiB durable in %.2f ms (p50), %.2f ms (p99), %s%s", ms[WRITES / 2], ms[WRITES - 1],
+            direct ? "O_DIRECT|O_DSYNC" : "fdatasync: no O_DIRECT here",
             ms[WRITES / 2] > 20 ? "; a slow disk bounds every ingest answer: use an SSD" : "");
 }
 
@@ -259,9 +267,9 @@ bind_try(const struct addrinfo *a)
 static void
 port_check(const options *o)
 {
-    char             host[256], port[16];
-    struct addrinfo  hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *found = NULL;
-    int              rc;
+    char            host[256], port[16];
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *found = NULL;
+    int             rc;
 
     if (!address_split(o->server_listen, host, port)) {
         say(FAIL, "port", "server.listen \"%s\" is not HOST:PORT", o->server_listen);
@@ -277,7 +285,8 @@ port_check(const options *o)
     if (rc == 0)
         say(OK, "port", "%s is free", o->server_listen);
     else if (rc == EADDRINUSE)
-        say(WARN, "port", "%s is in use: by a running haltless, or choose another with --listen", o->server_listen);
+        say(WARN, "port", "%s is in use: by a running haltless, or choose another with --listen",
+            o->server_listen);
     else
         say(FAIL, "port", "%s: %s", o->server_listen, strerror(rc));
 }
@@ -305,8 +314,9 @@ cores_check(void)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
-    say(cores >= 2 ? OK : WARN, "cores", "%ld cores, %.1f GiB of memory, crc32 instruction: %s%s", cores,
-        mib((uint64_t)pages * (uint64_t)page) / 1024, __builtin_cpu_supports("sse4.2") ? "yes" : "no",
+    say(cores >= 2 ? OK : WARN, "cores", "%ld cores, %.1f GiB of memory, crc32 instruction: %s%s",
+        cores, mib((uint64_t)pages * (uint64_t)page) / 1024,
+        __builtin_cpu_supports("sse4.2") ? "yes" : "no",
         cores >= 2 ? "" : "; actors share one core");
 }
 
@@ -325,8 +335,10 @@ clock_check(void)
         sink = now_ms();
     each = (now_ms() - from) * 100;
     (void)sink;
-    say(each > 500 ? WARN : OK, "clock", "source %s, resolution %ld ns, %.0f ns to read%s", text, resolution.tv_nsec, each,
-        each > 500 ? "; a clock without vDSO costs time on every message: prefer tsc or kvm-clock" : "");
+    say(each > 500 ? WARN : OK, "clock", "source %s, resolution %ld ns, %.0f ns to read%s", text,
+        resolution.tv_nsec, each,
+        each > 500 ? "; a clock without vDSO costs time on every message: prefer tsc or kvm-clock"
+                   : "");
 }
 
 static void
@@ -342,8 +354,10 @@ kernel_check(void)
 
 static const char usage[] =
     "haltless doctor [--config FILE] [settings] - is this machine fit to be a server?\n\n"
-    "One line a check (ok, warn or fail, and what to do): open files, locked memory, shared memory, room and\n"
-    "sync latency of the disk under the data directory, the listener's port, cores, clock, kernel.\n"
+    "One line a check (ok, warn or fail, and what to do): open files, locked memory, shared "
+    "memory, room and\n"
+    "sync latency of the disk under the data directory, the listener's port, cores, clock, "
+    "kernel.\n"
     "Changes nothing.  Exit status 1 when a check failed.\n";
 
 int

@@ -1,7 +1,7 @@
 /* cmd_version.c - what runs here: this program and the libraries that are really loaded.
  *
- * The libraries are asked at run time, by symbol: the number is the loaded file's, not the header's.  Those that
- * have no function for it are named by their file (librocksdb.so.7.8.3).
+ * The libraries are asked at run time, by symbol: the number is the loaded file's, not the
+ * header's.  Those that have no function for it are named by their file (librocksdb.so.7.8.3).
  */
 #include "tools/commands.h"
 #include "tools/version.h"
@@ -10,7 +10,13 @@
 #include <limits.h>
 #include <stdlib.h>
 
-typedef enum version_form { FORM_TEXT, FORM_NUMBER, FORM_TRIPLE, FORM_INDEXED, FORM_FILE } version_form;
+typedef enum version_form {
+    FORM_TEXT,
+    FORM_NUMBER,
+    FORM_TRIPLE,
+    FORM_INDEXED,
+    FORM_FILE
+} version_form;
 
 typedef struct library {
     const char  *name;
@@ -26,7 +32,8 @@ static const library libraries[] = {
     { "zlib", "zlibVersion", FORM_TEXT, "" },
     { "zstd", "ZSTD_versionString", FORM_TEXT, "" },
     { "xxHash", "XXH_versionNumber", FORM_NUMBER, "" },
-    { "toml++", "_ZN4toml2v32ex10parse_fileESt17basic_string_viewIcSt11char_traitsIcEE", FORM_FILE, "" },
+    { "toml++", "_ZN4toml2v32ex10parse_fileESt17basic_string_viewIcSt11char_traitsIcEE", FORM_FILE,
+      "" },
     { "libzmq", "zmq_version", FORM_TRIPLE, "" },
     { "CZMQ", "zsys_version", FORM_TRIPLE, "" },
     { "RocksDB", "rocksdb_open", FORM_FILE, "" },
@@ -98,10 +105,10 @@ library_print(const library *l)
     printf("  %-10s %-28s %s\n", l->name, version, info.dli_fname != NULL ? info.dli_fname : "");
 }
 
-static const char usage[] =
-    "haltless version - says what runs here\n\n"
-    "Prints the version, the commit, how it was built, and the version and file of every library as it is\n"
-    "loaded now.\n";
+static const char usage[] = "haltless version - says what runs here\n\n"
+                            "Prints the version, the commit, how it was built, and the version and "
+                            "file of every library as it is\n"
+                            "loaded now.\n";
 
 int
 cmd_version(int argc, char **argv)
@@ -110,8 +117,8 @@ cmd_version(int argc, char **argv)
         return EXIT_FINE;
     if (argc > 1)
         return command_misused(argv[0], "takes no flags");
-    printf("haltless   %s\ncommit     %s\nbuild      %s, compiler %s\nlibraries\n", HALTLESS_VERSION, VERSION_COMMIT,
-           VERSION_BUILD, __VERSION__);
+    printf("haltless   %s\ncommit     %s\nbuild      %s, compiler %s\nlibraries\n",
+           HALTLESS_VERSION, VERSION_COMMIT, VERSION_BUILD, __VERSION__);
     for (size_t i = 0; i < COUNT_OF(libraries); i++)
         library_print(&libraries[i]);
     return EXIT_FINE;

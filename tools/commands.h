@@ -7,7 +7,8 @@
 /* argv[0] is the command's own name.  Each answers --help, and returns the exit status. */
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_actor, cmd_bench, cmd_check_config, cmd_demo, cmd_doctor, cmd_key, cmd_serve, cmd_user, cmd_version;
+command_fn cmd_actor, cmd_bench, cmd_check_config, cmd_demo, cmd_doctor, cmd_key, cmd_serve,
+    cmd_user, cmd_version;
 
 typedef struct command {
     const char *name;
@@ -18,9 +19,11 @@ extern const command commands[]; /* ended by { 0 } */
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* True when --help or -h is among the words: `usage` was printed, with every setting behind it if wanted. */
+/* True when --help or -h is among the words: `usage` was printed, with every setting behind it if
+ * wanted. */
 bool args_help(int argc, char **argv, const char *usage, bool settings);
-/* Takes "--flag VALUE" or "--flag=VALUE" out of argv.  NULL: not there, or (*bad) its value is missing. */
+/* Takes "--flag VALUE" or "--flag=VALUE" out of argv.  NULL: not there, or (*bad) its value is
+ * missing. */
 const char *args_take(int *argc, char **argv, const char *flag, bool *bad);
 /* Takes "--flag" out of argv. */
 bool args_take_switch(int *argc, char **argv, const char *flag);

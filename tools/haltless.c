@@ -7,8 +7,12 @@
 #include "tools/commands.h"
 
 const command commands[] = {
+    { "serve", cmd_serve, "runs the server" },
+    { "actor", cmd_actor, "hosts one group of actors (serve starts these)" },
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
+    { "user", cmd_user, "user add: makes a user, or a tenant with its first one" },
+    { "key", cmd_key, "key add: makes an API key" },
     { "version", cmd_version, "says what runs here, with the libraries that are loaded" },
     { 0 },
 };

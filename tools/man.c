@@ -1,4 +1,5 @@
-/* man.c - haltless(1): made by the build from the same rows as the program, so that it cannot drift. */
+/* man.c - haltless(1): made by the build from the same rows as the program, so that it cannot
+ * drift. */
 #include "tools/commands.h"
 
 static const char top[] =
@@ -30,7 +31,8 @@ static const char bottom[] =
     ".TP\n.BR SIGTERM \", \" SIGINT\n"
     "drain and stop; nothing that was acknowledged is lost.\n"
     ".TP\n.B SIGHUP\n"
-    "reads the settings anew, applies those that say so above, and logs which changed and were not applied.\n"
+    "reads the settings anew, applies those that say so above, and logs which changed and were not "
+    "applied.\n"
     ".SH ENVIRONMENT\n"
     ".TP\n.B HALTLESS_CONFIG\n"
     "the TOML file where no \\-\\-config is given.\n"
@@ -44,7 +46,8 @@ static const char bottom[] =
     ".TP\n.I DATA/control.sock\n"
     "where commands speak to a running server, mode 0600.\n"
     ".TP\n.I DATA/secrets\n"
-    "keys that sign tokens and hash API keys, mode 0600; without it every session and key is void.\n";
+    "keys that sign tokens and hash API keys, mode 0600; without it every session and key is "
+    "void.\n";
 
 void
 man_print(FILE *out)

@@ -5,7 +5,8 @@
 #include "proto/pack.h"
 
 const view fuzz_seeds[] = {
-    VIEW_LIT("{\"email\":\"a@b.c\",\"n\":[1,-2.5e3,true,false,null],\"o\":{\"x\":{}},\"s\":\"\\u00e9\\ud83d\\ude00\\n\"}"),
+    VIEW_LIT("{\"email\":\"a@b.c\",\"n\":[1,-2.5e3,true,false,null],\"o\":{\"x\":{}},\"s\":"
+             "\"\\u00e9\\ud83d\\ude00\\n\"}"),
     VIEW_LIT(" [ ] "),
     VIEW_LIT("[[[[[[[[[[0]]]]]]]]]]"),
     VIEW_LIT("\"\xc3\xa9\xf0\x9f\x98\x80\""),
@@ -14,11 +15,29 @@ const view fuzz_seeds[] = {
 const size_t fuzz_seed_count = COUNT_OF(fuzz_seeds);
 
 const view fuzz_words[] = {
-    VIEW_LIT("{"),      VIEW_LIT("}"),      VIEW_LIT("["),     VIEW_LIT("]"),      VIEW_LIT(","),
-    VIEW_LIT(":"),      VIEW_LIT("\""),     VIEW_LIT("\\"),    VIEW_LIT("\\u"),    VIEW_LIT("\\ud800"),
-    VIEW_LIT("\\udc00"), VIEW_LIT("\\u0000"), VIEW_LIT("1e999"), VIEW_LIT("-"),      VIEW_LIT("."),
-    VIEW_LIT("null"),   VIEW_LIT("true"),   VIEW_LIT("NaN"),   VIEW_LIT("\xef\xbb\xbf"), VIEW_LIT("\xed\xa0\x80"),
-    VIEW_LIT("[[[[[[[["), VIEW_LIT("\xff"),   VIEW_LIT("123456789012345678901234567890123456789012345678901234567890"),
+    VIEW_LIT("{"),
+    VIEW_LIT("}"),
+    VIEW_LIT("["),
+    VIEW_LIT("]"),
+    VIEW_LIT(","),
+    VIEW_LIT(":"),
+    VIEW_LIT("\""),
+    VIEW_LIT("\\"),
+    VIEW_LIT("\\u"),
+    VIEW_LIT("\\ud800"),
+    VIEW_LIT("\\udc00"),
+    VIEW_LIT("\\u0000"),
+    VIEW_LIT("1e999"),
+    VIEW_LIT("-"),
+    VIEW_LIT("."),
+    VIEW_LIT("null"),
+    VIEW_LIT("true"),
+    VIEW_LIT("NaN"),
+    VIEW_LIT("\xef\xbb\xbf"),
+    VIEW_LIT("\xed\xa0\x80"),
+    VIEW_LIT("[[[[[[[["),
+    VIEW_LIT("\xff"),
+    VIEW_LIT("123456789012345678901234567890123456789012345678901234567890"),
 };
 const size_t fuzz_word_count = COUNT_OF(fuzz_words);
 

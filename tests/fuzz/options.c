@@ -1,4 +1,5 @@
-/* options.c - any TOML file is refused with a reason, or is the same settings after a save and a read. */
+/* options.c - any TOML file is refused with a reason, or is the same settings after a save and a
+ * read. */
 #include "tests/fuzz/fuzz.h"
 
 #include "actors/options.h"
@@ -9,18 +10,37 @@
 #include <unistd.h>
 
 const view fuzz_seeds[] = {
-    VIEW_LIT("[server]\nlisten = \"0.0.0.0:80\"\ndata = 'x'\nprocesses = true\n[storage]\njournal_mb = 64\n"),
-    VIEW_LIT("server.listen = \"\"\"a\\u00e9\"\"\"\nlog = { level = \"debug\", format = \"json\" }\n"),
+    VIEW_LIT("[server]\nlisten = \"0.0.0.0:80\"\ndata = 'x'\nprocesses = "
+             "true\n[storage]\njournal_mb = 64\n"),
+    VIEW_LIT(
+        "server.listen = \"\"\"a\\u00e9\"\"\"\nlog = { level = \"debug\", format = \"json\" }\n"),
     VIEW_LIT("[limits]\nbody_bytes = \"64k\"\nmachines = 0x1000\n[front]\ncount = 3 # three\n"),
 };
 const size_t fuzz_seed_count = COUNT_OF(fuzz_seeds);
 
 const view fuzz_words[] = {
-    VIEW_LIT("["),     VIEW_LIT("]"),      VIEW_LIT("="),         VIEW_LIT("\n"),      VIEW_LIT("\"\"\""),
-    VIEW_LIT("{"),     VIEW_LIT("}"),      VIEW_LIT("[["),        VIEW_LIT("]]"),      VIEW_LIT("."),
-    VIEW_LIT("'"),     VIEW_LIT("\\u0000"), VIEW_LIT("\\"),        VIEW_LIT("1979-05-27"), VIEW_LIT("nan"),
-    VIEW_LIT("-1"),    VIEW_LIT("9223372036854775808"), VIEW_LIT("[storage]\n"), VIEW_LIT("heads_mb = 16\n"),
-    VIEW_LIT("\xff"),  VIEW_LIT("#"),      VIEW_LIT("[[[[[[[[[[[["),
+    VIEW_LIT("["),
+    VIEW_LIT("]"),
+    VIEW_LIT("="),
+    VIEW_LIT("\n"),
+    VIEW_LIT("\"\"\""),
+    VIEW_LIT("{"),
+    VIEW_LIT("}"),
+    VIEW_LIT("[["),
+    VIEW_LIT("]]"),
+    VIEW_LIT("."),
+    VIEW_LIT("'"),
+    VIEW_LIT("\\u0000"),
+    VIEW_LIT("\\"),
+    VIEW_LIT("1979-05-27"),
+    VIEW_LIT("nan"),
+    VIEW_LIT("-1"),
+    VIEW_LIT("9223372036854775808"),
+    VIEW_LIT("[storage]\n"),
+    VIEW_LIT("heads_mb = 16\n"),
+    VIEW_LIT("\xff"),
+    VIEW_LIT("#"),
+    VIEW_LIT("[[[[[[[[[[[["),
 };
 const size_t fuzz_word_count = COUNT_OF(fuzz_words);
 

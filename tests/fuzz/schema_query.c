@@ -1,18 +1,22 @@
-/* schema_query.c - any query string is refused, or gives an object of the rows' names and valid fault items. */
+/* schema_query.c - any query string is refused, or gives an object of the rows' names and valid
+ * fault items. */
 #include "tests/fuzz/fuzz.h"
 
 #include "proto/schema.h"
 
 const view fuzz_seeds[] = {
-    VIEW_LIT("metric=temperature,vibration&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00%2B02:00&limit=10"),
-    VIEW_LIT("metric=a%2Cb&metric=c&order=desc&fill=true&email=a%40b.c&id=00000000-0000-4000-8000-000000000000"),
+    VIEW_LIT("metric=temperature,vibration&start=2026-01-01T00:00:00Z&end=2026-01-02T00:00:00%2B02:"
+             "00&limit=10"),
+    VIEW_LIT("metric=a%2Cb&metric=c&order=desc&fill=true&email=a%40b.c&id=00000000-0000-4000-8000-"
+             "000000000000"),
     VIEW_LIT("limit=1e3&&=&order=&x"),
 };
 const size_t fuzz_seed_count = COUNT_OF(fuzz_seeds);
 
 const view fuzz_words[] = {
-    VIEW_LIT("&"),   VIEW_LIT("="),    VIEW_LIT("%"),       VIEW_LIT("%00"),    VIEW_LIT("%ff"), VIEW_LIT("+"),
-    VIEW_LIT(","),   VIEW_LIT("%2C"),  VIEW_LIT("&limit="), VIEW_LIT("&fill="), VIEW_LIT("1e999"), VIEW_LIT("%c3%a9"),
+    VIEW_LIT("&"),        VIEW_LIT("="),          VIEW_LIT("%"),       VIEW_LIT("%00"),
+    VIEW_LIT("%ff"),      VIEW_LIT("+"),          VIEW_LIT(","),       VIEW_LIT("%2C"),
+    VIEW_LIT("&limit="),  VIEW_LIT("&fill="),     VIEW_LIT("1e999"),   VIEW_LIT("%c3%a9"),
     VIEW_LIT("&metric="), VIEW_LIT("&order=asc"), VIEW_LIT("&email="), VIEW_LIT("@"),
 };
 const size_t fuzz_word_count = COUNT_OF(fuzz_words);

@@ -53,7 +53,11 @@ failure_of(const char *toml, int argc, char **argv)
         if (strstr(said_, part) == NULL)                                                           \
             fail_msg("\"%s\" does not say \"%s\"", said_, part);                                   \
     } while (0)
-#define FLAGS(...) (char *[]){ __VA_ARGS__ }
+#define FLAGS(...)                                                                                 \
+    (char *[])                                                                                     \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 static void
 without_anything_there_are_the_defaults(void **state)
@@ -78,7 +82,8 @@ flag_beats_variable_beats_file_beats_default(void **state)
     options o;
 
     (void)state;
-    file_with("[storage]\njournal_mb = 100\nheads_mb = 101\ncache_mb = 102\n[server]\ndata = \"from file\"\n");
+    file_with("[storage]\njournal_mb = 100\nheads_mb = 101\ncache_mb = 102\n[server]\ndata = "
+              "\"from file\"\n");
     setenv("HALTLESS_STORAGE_HEADS_MB", "201", 1);
     setenv("HALTLESS_STORAGE_CACHE_MB", "202", 1);
     setenv("HALTLESS_LISTEN", "0.0.0.0:1", 1);
@@ -100,9 +105,10 @@ flags_take_their_value_either_way(void **state)
     options o;
 
     (void)state;
-    CHECK_OK(options_load(&o, NULL, 9,
-                          FLAGS("--storage-journal-mb", "64", "--data=d", "--processes", "--front-mode", "process",
-                                "--listen", "[::1]:80", "--log-format=json")));
+    CHECK_OK(
+        options_load(&o, NULL, 9,
+                     FLAGS("--storage-journal-mb", "64", "--data=d", "--processes", "--front-mode",
+                           "process", "--listen", "[::1]:80", "--log-format=json")));
     CHECK_EQ(o.storage_journal_mb, 64);
     assert_string_equal(o.server_data, "d");
     assert_string_equal(o.server_listen, "[::1]:80");
@@ -130,7 +136,8 @@ numbers_take_suffixes(void **state)
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--limits-body-bytes=64kk")), "whole number");
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--limits-body-bytes=k")), "whole number");
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--limits-body-bytes=-1")), "whole number");
-    CHECK_SAYS(failure_of(NULL, 1, FLAGS("--limits-body-bytes=99999999999999999999")), "whole number");
+    CHECK_SAYS(failure_of(NULL, 1, FLAGS("--limits-body-bytes=99999999999999999999")),
+               "whole number");
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--limits-body-bytes=17179869184G")), "whole number");
 }
 
@@ -140,7 +147,8 @@ a_mistake_in_the_file_names_file_and_line(void **state)
     char want[256];
 
     (void)state;
-    snprintf(want, sizeof want, "%s:3: unknown setting storage.jurnal_mb (did you mean storage.journal_mb?)", file);
+    snprintf(want, sizeof want,
+             "%s:3: unknown setting storage.jurnal_mb (did you mean storage.journal_mb?)", file);
     CHECK_SAYS(failure_of("[storage]\n\njurnal_mb = 5\n", 0, NULL), want);
     snprintf(want, sizeof want, "%s:1: unknown setting stray", file);
     CHECK_SAYS(failure_of("stray = 5\n", 0, NULL), want);
@@ -148,7 +156,8 @@ a_mistake_in_the_file_names_file_and_line(void **state)
     CHECK_SAYS(failure_of("[storage]\njournal_mb = 5\n", 0, NULL), want);
     snprintf(want, sizeof want, "%s:2: storage.journal_mb must be a whole number", file);
     CHECK_SAYS(failure_of("[storage]\njournal_mb = 64.0\n", 0, NULL), want);
-    snprintf(want, sizeof want, "%s:2: storage.durability: must be one of fsync, os, memory, not \"disk\"", file);
+    snprintf(want, sizeof want,
+             "%s:2: storage.durability: must be one of fsync, os, memory, not \"disk\"", file);
     CHECK_SAYS(failure_of("[storage]\ndurability = \"disk\"\n", 0, NULL), want);
     snprintf(want, sizeof want, "%s:2: server.processes must be true or false", file);
     CHECK_SAYS(failure_of("[server]\nprocesses = \"yes\"\n", 0, NULL), want);
@@ -168,7 +177,8 @@ a_mistake_elsewhere_names_flag_or_variable(void **state)
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("stray")), "unknown flag stray");
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--")), "unknown flag --");
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--data")), "a value must follow");
-    CHECK_SAYS(failure_of(NULL, 1, FLAGS("--query-count=17")), "flag --query-count: must be 1 to 16");
+    CHECK_SAYS(failure_of(NULL, 1, FLAGS("--query-count=17")),
+               "flag --query-count: must be 1 to 16");
     CHECK_SAYS(failure_of(NULL, 1, FLAGS("--data=")), "flag --data: must have 1 to 4000 bytes");
     setenv("HALTLESS_QUERY_COUNT", "x", 1);
     CHECK_SAYS(failure_of(NULL, 0, NULL), "variable HALTLESS_QUERY_COUNT");
@@ -197,7 +207,8 @@ a_child_reads_what_its_parent_saved(void **state)
 
     (void)state;
     CHECK_OK(options_load(&o, NULL, 4,
-                          FLAGS("--data=a \"b\"\\\n\xc3\xa9", "--query-count=7", "--processes", "--alert-carrier=zmq")));
+                          FLAGS("--data=a \"b\"\\\n\xc3\xa9", "--query-count=7", "--processes",
+                                "--alert-carrier=zmq")));
     CHECK_EQ(unlink(file), 0);
     CHECK_OK(options_save(&o, file));
     CHECK(stat(file, &st) == 0 && (st.st_mode & 0777) == 0600);
@@ -227,7 +238,8 @@ reload_takes_what_may_change_and_names_the_rest(void **state)
     (void)state;
     CHECK_OK(options_load(&o, NULL, 0, NULL));
     CHECK_OK(options_load(&fresh, NULL, 4,
-                          FLAGS("--log-level=debug", "--http-cors-origins=https://a", "--query-count=2", "--data=x")));
+                          FLAGS("--log-level=debug", "--http-cors-origins=https://a",
+                                "--query-count=2", "--data=x")));
     CHECK_OK(options_reload(&o, &fresh, &ignored));
     options_free(&fresh);
     CHECK_EQ(o.log_level, LOG_DEBUG);
@@ -241,9 +253,14 @@ reload_takes_what_may_change_and_names_the_rest(void **state)
 static void
 help_names_flag_variable_and_key_of_every_setting(void **state)
 {
-    static const char *const parts[] = { "--listen TEXT", "HALTLESS_LISTEN", "server.listen", "--storage-journal-mb N",
-                                         "HALTLESS_STORAGE_JOURNAL_MB", "default 256, 16 to 65536",
-                                         "one of fsync, os, memory", "SIGHUP applies it" };
+    static const char *const parts[] = { "--listen TEXT",
+                                         "HALTLESS_LISTEN",
+                                         "server.listen",
+                                         "--storage-journal-mb N",
+                                         "HALTLESS_STORAGE_JOURNAL_MB",
+                                         "default 256, 16 to 65536",
+                                         "one of fsync, os, memory",
+                                         "SIGHUP applies it" };
     char                    *text = NULL;
     size_t                   len;
     FILE                    *out = open_memstream(&text, &len);

@@ -68,7 +68,7 @@ static void
 hmac_is_the_one_of_rfc_4231(void **state)
 {
     /* test case 2 has a 4-byte key: padded with zeros it is the same key */
-    uint8_t key[SECRET_LEN] = "Jefe", mac[DIGEST_LEN];
+    uint8_t              key[SECRET_LEN] = "Jefe", mac[DIGEST_LEN];
     static const uint8_t want[4] = { 0x5b, 0xdc, 0xc1, 0x46 };
 
     (void)state;
@@ -97,8 +97,10 @@ base64url_goes_there_and_back_at_every_length(void **state)
 static void
 malformed_base64url_is_refused(void **state)
 {
-    static const char *const bad[] = { "A", "AA==", "A+A/", "AAA\n", "AB", "AAAAA", "\xc1\xc1\xc1\xc1" };
-    uint8_t                  out[16];
+    static const char *const bad[] = {
+        "A", "AA==", "A+A/", "AAA\n", "AB", "AAAAA", "\xc1\xc1\xc1\xc1"
+    };
+    uint8_t out[16];
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++)

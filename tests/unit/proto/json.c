@@ -32,8 +32,9 @@ commas_come_by_themselves(void **state)
     json_name_time(&j, "f", 1500000);
     json_raw(&j, VIEW_LIT("7")); /* not checked: the caller's word */
     json_close(&j, '}');
-    WROTE(&j, "{\"a\":-1,\"b\":[true,null,{},18446744073709551615],\"c\":72.5,\"d\":null,\"e\":null,"
-              "\"f\":\"1970-01-01T00:00:01.500Z\",7}");
+    WROTE(&j,
+          "{\"a\":-1,\"b\":[true,null,{},18446744073709551615],\"c\":72.5,\"d\":null,\"e\":null,"
+          "\"f\":\"1970-01-01T00:00:01.500Z\",7}");
     json_reset(&j);
     json_string(&j, VIEW_LIT("x"));
     WROTE(&j, "\"x\"");
@@ -50,7 +51,8 @@ strings_are_escaped_and_broken_utf8_is_replaced(void **state)
     WROTE(&j, "\"a\\\"\\\\\\n\\r\\t\\u0001\x7f\xc3\xa9\xf0\x9f\x98\x80\"");
     json_reset(&j);
     json_string(&j, VIEW_LIT("\xff.\xc3(\xed\xa0\x80\xf0\x9f"));
-    WROTE(&j, "\"\xef\xbf\xbd.\xef\xbf\xbd(\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
+    WROTE(&j, "\"\xef\xbf\xbd.\xef\xbf\xbd("
+              "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"");
     json_out_free(&j);
 }
 
@@ -73,16 +75,61 @@ static void
 json_is_read_strictly(void **state)
 {
     static const char *const good[] = {
-        "{}", " [ ] ", "0", "-0", "-1.5e+10", "\"\\u00e9\\ud83d\\ude00\\/\"", "null", "\t[1,\n2,{\"a\":[{}]}]\r\n",
+        "{}",
+        " [ ] ",
+        "0",
+        "-0",
+        "-1.5e+10",
+        "\"\\u00e9\\ud83d\\ude00\\/\"",
+        "null",
+        "\t[1,\n2,{\"a\":[{}]}]\r\n",
         "{\"a\":1,\"a\":2}",
     };
     static const char *const bad[] = {
-        "",          " ",          "{",         "[1,]",      "{\"a\":1,}", "{,}",       "[,]",        "{\"a\"}",
-        "{a:1}",     "{'a':1}",    "01",        "+1",        ".5",         "1.",        "1e",         "1e+",
-        "-",         "0x10",       "NaN",       "Infinity",  "-Infinity",  "tru",       "nulll",      "true false",
-        "[1 2]",     "[1]]",       "\"a",       "\"\n\"",    "\"\t\"",     "\"\\x\"",   "\"\\u12\"",  "\"\\ud800\"",
-        "\"\\ud800\\u0041\"", "\"\\udc00\"", "\"\\u0000\"", "\"\xff\"",   "\"\xc0\x80\"", "\"\xed\xa0\x80\"",
-        "\xef\xbb\xbf{}",  "{} x",  "[1}",       "{\"a\":1]", "/**/1",      "1\v",
+        "",
+        " ",
+        "{",
+        "[1,]",
+        "{\"a\":1,}",
+        "{,}",
+        "[,]",
+        "{\"a\"}",
+        "{a:1}",
+        "{'a':1}",
+        "01",
+        "+1",
+        ".5",
+        "1.",
+        "1e",
+        "1e+",
+        "-",
+        "0x10",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "tru",
+        "nulll",
+        "true false",
+        "[1 2]",
+        "[1]]",
+        "\"a",
+        "\"\n\"",
+        "\"\t\"",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\ud800\"",
+        "\"\\ud800\\u0041\"",
+        "\"\\udc00\"",
+        "\"\\u0000\"",
+        "\"\xff\"",
+        "\"\xc0\x80\"",
+        "\"\xed\xa0\x80\"",
+        "\xef\xbb\xbf{}",
+        "{} x",
+        "[1}",
+        "{\"a\":1]",
+        "/**/1",
+        "1\v",
     };
 
     (void)state;

@@ -95,10 +95,11 @@ another_secret_makes_it_invalid(void **state)
     CHECK_EQ(jwt_verify(other, view_of(text, n), 1700000000, &back), JWT_INVALID);
 }
 
-#define U "\"00000000-0000-4000-8000-000000000000\""
+#define U     "\"00000000-0000-4000-8000-000000000000\""
 #define HS256 "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
-#define GOOD "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U \
-             ",\"exp\":2000000000,\"iss\":\"haltless\",\"more\":\"x\"}"
+#define GOOD                                                                                       \
+    "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U   \
+    ",\"exp\":2000000000,\"iss\":\"haltless\",\"more\":\"x\"}"
 
 static void
 rightly_signed_but_odd_tokens_are_invalid(void **state)
@@ -114,16 +115,21 @@ rightly_signed_but_odd_tokens_are_invalid(void **state)
         { HS256, "{\"sub\":" U "}" },
         { HS256, GOOD "x" },
         /* a claim twice */
-        { HS256, "{\"role\":\"admin\",\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"viewer\","
+        { HS256, "{\"role\":\"admin\",\"sub\":" U ",\"tenant_id\":" U
+                 ",\"tenant_tier\":\"free\",\"role\":\"viewer\","
                  "\"jti\":" U ",\"exp\":2000000000,\"iss\":\"haltless\"}" },
         /* unknown role, another issuer, a text as time */
-        { HS256, "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"root\",\"jti\":" U
-                 ",\"exp\":2000000000,\"iss\":\"haltless\"}" },
-        { HS256, "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U
+        { HS256,
+          "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"root\",\"jti\":" U
+          ",\"exp\":2000000000,\"iss\":\"haltless\"}" },
+        { HS256, "{\"sub\":" U ",\"tenant_id\":" U
+                 ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U
                  ",\"exp\":2000000000,\"iss\":\"other\"}" },
-        { HS256, "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U
+        { HS256, "{\"sub\":" U ",\"tenant_id\":" U
+                 ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U
                  ",\"exp\":\"2000000000\",\"iss\":\"haltless\"}" },
-        { HS256, "{\"sub\":" U ",\"tenant_id\":" U ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U
+        { HS256, "{\"sub\":" U ",\"tenant_id\":" U
+                 ",\"tenant_tier\":\"free\",\"role\":\"viewer\",\"jti\":" U
                  ",\"exp\":2e9,\"iss\":\"haltless\"}" },
     };
     char       text[JWT_TEXT_MAX];
@@ -131,7 +137,8 @@ rightly_signed_but_odd_tokens_are_invalid(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++)
-        CHECK_EQ(jwt_verify(secret, view_of(text, token_of(bad[i].head, bad[i].payload, text)), 1, &back),
+        CHECK_EQ(jwt_verify(secret, view_of(text, token_of(bad[i].head, bad[i].payload, text)), 1,
+                            &back),
                  JWT_INVALID);
     CHECK_EQ(jwt_verify(secret, view_of(text, token_of(HS256, GOOD, text)), 1, &back), JWT_OK);
 }
@@ -140,10 +147,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_signed_token_gives_its_claims_back),
-        TEST(a_token_ends_at_its_second),
-        TEST(any_changed_bit_makes_it_invalid),
-        TEST(another_secret_makes_it_invalid),
+        TEST(a_signed_token_gives_its_claims_back),      TEST(a_token_ends_at_its_second),
+        TEST(any_changed_bit_makes_it_invalid),          TEST(another_secret_makes_it_invalid),
         TEST(rightly_signed_but_odd_tokens_are_invalid),
     };
 

@@ -43,7 +43,9 @@ a_line_has_time_level_event_actor_and_pairs(void **state)
     log_info("lane.reset", "lane=%u why=%s", 3, log_quote(VIEW_LIT("a \"b\"\n")));
     line = capture_end();
     CHECK(strncmp(line, "ts=2", 4) == 0);
-    CHECK(strstr(line, "Z level=info event=lane.reset actor=ingest.0 lane=3 why=\"a \\\"b\\\"\\n\"\n") != NULL);
+    CHECK(strstr(line,
+                 "Z level=info event=lane.reset actor=ingest.0 lane=3 why=\"a \\\"b\\\"\\n\"\n") !=
+          NULL);
 }
 
 static void
@@ -56,7 +58,8 @@ json_lines_are_json_with_numbers_as_numbers(void **state)
     log_setup(LOG_INFO, LOG_JSON);
     log_actor("ingest.0");
     capture_begin();
-    log_warn("x.y", "n=%d f=%s big=1.5 t=true q=%s w=a b c=%s", 5, "0x1", log_quote(VIEW_LIT("a \"b\"=1\n\xff")), "");
+    log_warn("x.y", "n=%d f=%s big=1.5 t=true q=%s w=a b c=%s", 5, "0x1",
+             log_quote(VIEW_LIT("a \"b\"=1\n\xff")), "");
     line = capture_end();
     tree = json_parse(view_str(line));
     if (tree == NULL)
@@ -72,6 +75,21 @@ json_lines_are_json_with_numbers_as_numbers(void **state)
     assert_string_equal(TEXT_OF("q"), "a \"b\"=1\n\xef\xbf\xbd");
     assert_string_equal(TEXT_OF("w"), "a b");
     assert_string_equal(TEXT_OF("c"), "");
+    cJSON_Delete(tree);
+}
+
+static void
+quotes_that_are_not_json_make_json_all_the_same(void **state)
+{
+    cJSON *tree;
+
+    (void)state;
+    log_setup(LOG_INFO, LOG_JSON);
+    capture_begin();
+    log_info("x", "why=\"%s\" path=\"%s\" n=%d", "a \"b\" c", "C:\\q", 7);
+    tree = json_parse(view_str(capture_end()));
+    CHECK(tree != NULL);
+    CHECK_EQ(cJSON_GetObjectItem(tree, "n")->valueint, 7);
     cJSON_Delete(tree);
 }
 
@@ -124,6 +142,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_line_has_time_level_event_actor_and_pairs),
         TEST(json_lines_are_json_with_numbers_as_numbers),
+        TEST(quotes_that_are_not_json_make_json_all_the_same),
         TEST(what_is_below_the_level_is_not_written),
         TEST(a_text_cannot_forge_a_line),
         TEST(a_long_line_is_cut_and_still_one_line),

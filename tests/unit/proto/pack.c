@@ -95,13 +95,17 @@ every_kind_of_header_is_sound_when_whole(void **state)
     (void)state;
     CHECK(SOUND("\x7f") && SOUND("\xe0") && SOUND("\xc2") && SOUND("\xc3"));
     CHECK(SOUND("\xcc\x01") && SOUND("\xcd\x01\x02") && SOUND("\xce\x01\x02\x03\x04"));
-    CHECK(SOUND("\xcf\1\2\3\4\5\6\7\10") && SOUND("\xd3\1\2\3\4\5\6\7\10") && SOUND("\xcb\1\2\3\4\5\6\7\10"));
+    CHECK(SOUND("\xcf\1\2\3\4\5\6\7\10") && SOUND("\xd3\1\2\3\4\5\6\7\10") &&
+          SOUND("\xcb\1\2\3\4\5\6\7\10"));
     CHECK(SOUND("\xca\1\2\3\4") && SOUND("\xd0\1") && SOUND("\xd1\1\2") && SOUND("\xd2\1\2\3\4"));
-    CHECK(SOUND("\xa1x") && SOUND("\xd9\x01x") && SOUND("\xda\x00\x01x") && SOUND("\xdb\x00\x00\x00\x01x"));
+    CHECK(SOUND("\xa1x") && SOUND("\xd9\x01x") && SOUND("\xda\x00\x01x") &&
+          SOUND("\xdb\x00\x00\x00\x01x"));
     CHECK(SOUND("\xc4\x01x") && SOUND("\xc5\x00\x01x") && SOUND("\xc6\x00\x00\x00\x01x"));
-    CHECK(SOUND("\xd4\x01x") && SOUND("\xd5\x01xx") && SOUND("\xd6\x01xxxx") && SOUND("\xc7\x01\x05x"));
+    CHECK(SOUND("\xd4\x01x") && SOUND("\xd5\x01xx") && SOUND("\xd6\x01xxxx") &&
+          SOUND("\xc7\x01\x05x"));
     CHECK(SOUND("\x92\x01\x02") && SOUND("\xdc\x00\x01\x01") && SOUND("\xdd\x00\x00\x00\x01\x01"));
-    CHECK(SOUND("\x81\x01\x02") && SOUND("\xde\x00\x01\x01\x02") && SOUND("\xdf\x00\x00\x00\x01\x01\x02"));
+    CHECK(SOUND("\x81\x01\x02") && SOUND("\xde\x00\x01\x01\x02") &&
+          SOUND("\xdf\x00\x00\x00\x01\x01\x02"));
 }
 
 static void
@@ -124,10 +128,11 @@ nesting_ends_at_32(void **state)
 static void
 a_json_tree_becomes_the_same_json_again(void **state)
 {
-    static const char text[] = "{\"a\":[1,-2,0.5,true,false,null,\"x\\n\"],\"b\":{},\"c\":[],\"d\":9007199254740991}";
-    cJSON            *tree = json_parse(view_str(text));
-    pack              p;
-    json_out          j = { 0 };
+    static const char text[] =
+        "{\"a\":[1,-2,0.5,true,false,null,\"x\\n\"],\"b\":{},\"c\":[],\"d\":9007199254740991}";
+    cJSON   *tree = json_parse(view_str(text));
+    pack     p;
+    json_out j = { 0 };
 
     (void)state;
     CHECK(tree != NULL);
@@ -146,8 +151,8 @@ what_json_cannot_say_is_refused(void **state)
     json_out j = { 0 };
 
     (void)state;
-    CHECK(!json_from_pack(&j, VIEW_LIT("\xc4\x01x")));     /* bin */
-    CHECK(!json_from_pack(&j, VIEW_LIT("\x81\x01\x02")));  /* a number as name */
+    CHECK(!json_from_pack(&j, VIEW_LIT("\xc4\x01x")));    /* bin */
+    CHECK(!json_from_pack(&j, VIEW_LIT("\x81\x01\x02"))); /* a number as name */
     CHECK(!json_from_pack(&j, VIEW_LIT("\x92\x01")));
     json_out_free(&j);
 }

@@ -44,16 +44,18 @@ faults_of(const char *text)
     return out;
 }
 
-#define FAULT(loc, msg, type) "{\"loc\":" loc ",\"msg\":\"" msg "\",\"type\":\"" type "\"}"
+#define FAULT(loc, msg, type)    "{\"loc\":" loc ",\"msg\":\"" msg "\",\"type\":\"" type "\"}"
 #define CHECK_FAULTS(body, want) assert_string_equal(faults_of(body), "[" want "]")
 
 static void
 a_good_body_has_no_faults(void **state)
 {
     (void)state;
-    CHECK_FAULTS("{\"email\":\"a.b+c@plant.example.com\",\"name\":\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\",\"count\":100,"
+    CHECK_FAULTS("{\"email\":\"a.b+c@plant.example.com\",\"name\":"
+                 "\"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\",\"count\":100,"
                  "\"ratio\":null,\"on\":false,\"id\":\"00000000-0000-4000-8000-000000000000\","
-                 "\"at\":\"2026-01-01T00:00:00+02:00\",\"conditions\":[{\"metric\":\"x\",\"operator\":\"lt\"}],"
+                 "\"at\":\"2026-01-01T00:00:00+02:00\",\"conditions\":[{\"metric\":\"x\","
+                 "\"operator\":\"lt\"}],"
                  "\"any\":null,\"bag\":{\"x\":1},\"unknown\":[]}", );
 }
 
@@ -64,42 +66,58 @@ each_fault_says_where_and_what(void **state)
     CHECK_FAULTS("{}", FAULT("[\"body\",\"email\"]", "Field required", "missing"));
     CHECK_FAULTS("[]", FAULT("[\"body\"]", "Must be an object", "object_type"));
     CHECK_FAULTS("{\"email\":5}", FAULT("[\"body\",\"email\"]", "Must be a string", "string_type"));
-    CHECK_FAULTS("{\"email\":null}", FAULT("[\"body\",\"email\"]", "Must be a string", "string_type"));
+    CHECK_FAULTS("{\"email\":null}",
+                 FAULT("[\"body\",\"email\"]", "Must be a string", "string_type"));
     CHECK_FAULTS(
-        "{\"email\":\"a@b.c\",\"name\":\"x\",\"count\":1.5,\"ratio\":\"1\",\"on\":1,\"id\":\"1\",\"at\":\"today\",\"bag\":[]}",
-        FAULT("[\"body\",\"name\"]", "Must have 2 to 4 characters", "value_error")
-        "," FAULT("[\"body\",\"count\"]", "Must be an integer", "integer_type")
-        "," FAULT("[\"body\",\"ratio\"]", "Must be a number", "number_type")
-        "," FAULT("[\"body\",\"on\"]", "Must be true or false", "boolean_type")
-        "," FAULT("[\"body\",\"id\"]", "Must be a UUID", "value_error")
-        "," FAULT("[\"body\",\"at\"]", "Must be an RFC 3339 date and time", "value_error")
-        "," FAULT("[\"body\",\"bag\"]", "Must be an object", "object_type"));
-    CHECK_FAULTS("{\"email\":\"a@b.c\",\"count\":0,\"ratio\":1e999}",
-                 FAULT("[\"body\",\"count\"]", "Must be between 1 and 100", "value_error")
-                 "," FAULT("[\"body\",\"ratio\"]", "Must be finite", "value_error"));
+        "{\"email\":\"a@b.c\",\"name\":\"x\",\"count\":1.5,\"ratio\":\"1\",\"on\":1,\"id\":\"1\","
+        "\"at\":\"today\",\"bag\":[]}",
+        FAULT("[\"body\",\"name\"]", "Must have 2 to 4 characters", "value_error") "," FAULT(
+            "[\"body\",\"count\"]", "Must be an integer",
+            "integer_type") "," FAULT("[\"body\",\"ratio\"]", "Must be a number",
+                                      "number_type") "," FAULT("[\"body\",\"on\"]",
+                                                               "Must be true or false",
+                                                               "boolean_type") "," FAULT("[\"body\""
+                                                                                         ",\"id\"]",
+                                                                                         "Must be "
+                                                                                         "a UUID",
+                                                                                         "value_"
+                                                                                         "error") "," FAULT("[\"body\",\"at\"]",
+                                                                                                            "Must be an RFC 3339 date and time",
+                                                                                                            "value_error") "," FAULT("[\"body\",\"bag\"]",
+                                                                                                                                     "Must be an object",
+                                                                                                                                     "object_type"));
+    CHECK_FAULTS(
+        "{\"email\":\"a@b.c\",\"count\":0,\"ratio\":1e999}",
+        FAULT("[\"body\",\"count\"]", "Must be between 1 and 100",
+              "value_error") "," FAULT("[\"body\",\"ratio\"]", "Must be finite", "value_error"));
 }
 
 static void
 faults_inside_arrays_carry_their_index(void **state)
 {
     (void)state;
-    CHECK_FAULTS("{\"email\":\"a@b.c\",\"conditions\":[{\"metric\":\"x\",\"operator\":\"lt\"},{\"operator\":\"eq\"},7]}",
-                 FAULT("[\"body\",\"conditions\",1,\"metric\"]", "Field required", "missing")
-                 "," FAULT("[\"body\",\"conditions\",1,\"operator\"]", "Must be one of: gt, lt", "value_error")
-                 "," FAULT("[\"body\",\"conditions\",2]", "Must be an object", "object_type"));
+    CHECK_FAULTS(
+        "{\"email\":\"a@b.c\",\"conditions\":[{\"metric\":\"x\",\"operator\":\"lt\"},{\"operator\":"
+        "\"eq\"},7]}",
+        FAULT("[\"body\",\"conditions\",1,\"metric\"]", "Field required", "missing") "," FAULT(
+            "[\"body\",\"conditions\",1,\"operator\"]", "Must be one of: gt, lt",
+            "value_error") "," FAULT("[\"body\",\"conditions\",2]", "Must be an object",
+                                     "object_type"));
     CHECK_FAULTS("{\"email\":\"a@b.c\",\"conditions\":{}}",
                  FAULT("[\"body\",\"conditions\"]", "Must be an array", "array_type"));
-    CHECK_FAULTS("{\"email\":\"a@b.c\",\"words\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}",
-                 FAULT("[\"body\",\"words\"]", "Must have at most 10 items", "value_error"));
+    CHECK_FAULTS(
+        "{\"email\":\"a@b.c\",\"words\":[\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\",\"\"]}",
+        FAULT("[\"body\",\"words\"]", "Must have at most 10 items", "value_error"));
 }
 
 static void
 odd_addresses_are_refused(void **state)
 {
-    static const char *const bad[] = { "",          "x",        "@b.c",      "a@",         "a@b",     "a@b..c", "a@.b.c",
-                                       "a b@c.d",   "a@b@c.d",  ".a@b.c",    "a.@b.c",     "a..b@c.d", "a@-b.c", "a@b-.c",
-                                       "a@b.c.",    "a@b,c.d",  "<a@b.c>",   "a@[1.2.3.4]" };
-    char text[128];
+    static const char *const bad[] = { "",        "x",        "@b.c",       "a@",      "a@b",
+                                       "a@b..c",  "a@.b.c",   "a b@c.d",    "a@b@c.d", ".a@b.c",
+                                       "a.@b.c",  "a..b@c.d", "a@-b.c",     "a@b-.c",  "a@b.c.",
+                                       "a@b,c.d", "<a@b.c>",  "a@[1.2.3.4]" };
+    char                     text[128];
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
@@ -155,7 +173,8 @@ query_of(const char *text)
         return NULL;
     }
     char *printed = cJSON_PrintUnformatted(tree);
-    snprintf(out, sizeof out, "%.*s", n > 0 ? (int)j.len : (int)strlen(printed), n > 0 ? j.at : printed);
+    snprintf(out, sizeof out, "%.*s", n > 0 ? (int)j.len : (int)strlen(printed),
+             n > 0 ? j.at : printed);
     cJSON_free(printed);
     cJSON_Delete(tree);
     json_out_free(&j);
@@ -166,11 +185,13 @@ static void
 a_query_string_takes_the_types_of_the_rows(void **state)
 {
     (void)state;
-    assert_string_equal(query_of("email=a%40b.c&count=7&ratio=-1.5&on=true&&name=a+b&other=%20"),
-                        "{\"email\":\"a@b.c\",\"count\":7,\"ratio\":-1.5,\"on\":true,\"name\":\"a b\"}");
+    assert_string_equal(
+        query_of("email=a%40b.c&count=7&ratio=-1.5&on=true&&name=a+b&other=%20"),
+        "{\"email\":\"a@b.c\",\"count\":7,\"ratio\":-1.5,\"on\":true,\"name\":\"a b\"}");
     assert_string_equal(query_of("email=a@b.c&at=2026-01-01T00:00:00+02:00"),
                         "{\"email\":\"a@b.c\",\"at\":\"2026-01-01T00:00:00+02:00\"}");
-    assert_string_equal(query_of("count=1&email=a@b.c&count=2"), "{\"email\":\"a@b.c\",\"count\":2}");
+    assert_string_equal(query_of("count=1&email=a@b.c&count=2"),
+                        "{\"email\":\"a@b.c\",\"count\":2}");
     assert_string_equal(query_of("email=a@b.c&words=a,b&words=c%2Cd"),
                         "{\"email\":\"a@b.c\",\"words\":[\"a\",\"b\",\"c,d\"]}");
 }
@@ -179,15 +200,18 @@ static void
 faults_of_a_query_say_query(void **state)
 {
     (void)state;
-    assert_string_equal(query_of("count=x&email=a@b.c"),
-                        "[" FAULT("[\"query\",\"count\"]", "Must be an integer", "integer_type") "]");
-    assert_string_equal(query_of(""), "[" FAULT("[\"query\",\"email\"]", "Field required", "missing") "]");
+    assert_string_equal(
+        query_of("count=x&email=a@b.c"),
+        "[" FAULT("[\"query\",\"count\"]", "Must be an integer", "integer_type") "]");
+    assert_string_equal(query_of(""),
+                        "[" FAULT("[\"query\",\"email\"]", "Field required", "missing") "]");
 }
 
 static void
 a_malformed_encoding_is_refused(void **state)
 {
-    static const char *const bad[] = { "email=%", "email=%4", "email=%zz", "email=%00", "email=%ff", "%ff=1", "words=a,%" };
+    static const char *const bad[] = { "email=%",   "email=%4", "email=%zz", "email=%00",
+                                       "email=%ff", "%ff=1",    "words=a,%" };
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(bad); i++)

@@ -12,7 +12,10 @@ static uint8_t packed[ROOM], plain[ROOM], back[ROOM + 1];
 static size_t
 gzip_of(view in)
 {
-    z_stream z = { .next_in = (z_const Bytef *)(uintptr_t)in.at, .avail_in = (uInt)in.len, .next_out = packed, .avail_out = ROOM };
+    z_stream z = { .next_in = (z_const Bytef *)(uintptr_t)in.at,
+                   .avail_in = (uInt)in.len,
+                   .next_out = packed,
+                   .avail_out = ROOM };
 
     CHECK_EQ(deflateInit2(&z, 9, Z_DEFLATED, 16 + 15, 9, Z_DEFAULT_STRATEGY), Z_OK);
     CHECK_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
