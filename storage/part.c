@@ -457,6 +457,7 @@ part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, u
     int           rc;
 
     *rejected = 0;
+    *first_lsn = p->next_lsn;
     if (body.len < sizeof h)
         return E_BAD;
     memcpy(&h, body.at, sizeof h);
@@ -479,7 +480,6 @@ part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, u
     memcpy(at, &rows, sizeof rows);
     journal_give_back(p->journal, *rejected * (uint32_t)sizeof(reading_row));
     journal_mark_applied(p->journal, source->from, source->pos_end);
-    *first_lsn = p->next_lsn;
     p->next_lsn += rows.count;
     p->building.rows += rows.count;
     return E_OK;
