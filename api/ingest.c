@@ -380,6 +380,15 @@ sink_add(intake *in, uint16_t part, uint32_t machine, const reading *r)
 /* ---- judging ---- */
 
 static void
+error_open(json_out *j, uint32_t index)
+{
+    if (j->len == 0)
+        json_open(j, '[');
+    json_open(j, '{');
+    json_name_int(j, "index", index);
+}
+
+static void
 reject(intake *in, enum reading_error code, const reading *r)
 {
     json_out *j = &in->errors;
@@ -388,8 +397,7 @@ reject(intake *in, enum reading_error code, const reading *r)
     bool      named = r->machine.len > 0 || code == READING_UNKNOWN_MACHINE;
 
     in->rejected++;
-    json_open(j, '{');
-    json_name_int(j, "index", in->readings);
+    error_open(j, in->readings);
     if (named && code != READING_NOT_OBJECT)
         json_name_string(j, "machine_identifier", r->machine);
     else
@@ -495,8 +503,7 @@ add_limit_errors(intake *in)
                 continue;
             in->accepted--;
             in->rejected++;
-            json_open(j, '{');
-            json_name_int(j, "index", s->newcomers[i].reading);
+            error_open(j, s->newcomers[i].reading);
             if (table_read(board_table(in->c->f->board, BOARD_MACHINES, 0), row.machine, &m))
                 json_name_string(j, "machine_identifier",
                                  board_string(in->c->f->board, BOARD_MACHINES, 0, m.identifier));
