@@ -6,7 +6,7 @@
 #include "bench/bench.h"
 
 #include "bench/generate.h"
-#include "bench/http.h"
+#include "bench/client.h"
 #include "bench/out.h"
 #include "bench/target.h"
 #include "proto/err.h"
@@ -129,7 +129,7 @@ pull(run *r, connection *c)
     if (n <= 0)
         return n < 0 && errno == EAGAIN;
     c->in_len += (size_t)n;
-    len = http_answer_len(view_of(c->in, c->in_len), &status, &body);
+    len = client_answer_len(view_of(c->in, c->in_len), &status, &body);
     if (len < 0)
         return false;
     if (len == 0)
@@ -149,12 +149,12 @@ static int
 reconnect(run *r, connection *c)
 {
     struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c };
-    http_client        address;
-    int                rc = http_open(&address, r->t->where);
+    client        address;
+    int                rc = client_open(&address, r->t->where);
 
     if (c->fd >= 0)
         close(c->fd);
-    c->fd = rc < 0 ? rc : http_connect(address.host, address.port);
+    c->fd = rc < 0 ? rc : client_connect(address.host, address.port);
     if (c->fd < 0)
         return c->fd;
     (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -238,7 +238,7 @@ stored_count(target *t)
     cJSON   *answer = NULL;
     uint64_t n = 0;
 
-    if (http_json(&t->admin, "POST", "/api/v1/readings/query",
+    if (client_json(&t->admin, "POST", "/api/v1/readings/query",
                   "{\"start\":\"2026-01-01T00:00:00Z\",\"end\":\"2036-01-01T00:00:00Z\",\"interval\":\"1mo\","
                   "\"aggregation\":\"count\",\"group_by\":\"all\"}",
                   &answer) == 200)
@@ -255,14 +255,14 @@ one_is_there(target *t, const generated *g, uint64_t i, char (*ids)[37])
     const char *unit;
     int64_t     us = generate_time_us(g, i);
     size_t      a = instant_format(us, from), b = instant_format(us + 1, until);
-    http_answer answer;
+    client_answer answer;
     const char *value;
     double      got = 0;
 
     snprintf(path, sizeof path, "/api/v1/machines/%s/readings?metric=%s&start=%.*s&end=%.*s",
              ids[i / GENERATE_METRICS % g->machines], generate_metric((uint32_t)(i % GENERATE_METRICS), &unit), (int)a,
              from, (int)b, until);
-    if (http_call(&t->admin, "GET", path, view_of(NULL, 0), &answer) < 0 || answer.status != 200)
+    if (client_call(&t->admin, "GET", path, view_of(NULL, 0), &answer) < 0 || answer.status != 200)
         return false;
     value = memmem(answer.body.at, answer.body.len, "\"value\":", 8);
     if (value == NULL ||

@@ -54,7 +54,7 @@ start_server(target *t, const target_options *o)
     snprintf(t->dir, sizeof t->dir, "%s/haltless-bench.XXXXXX", o->dir != NULL ? o->dir : "/tmp");
     if (mkdtemp(t->dir) == NULL)
         return err_errno(errno, "temporary directory %s", t->dir);
-    snprintf(t->where, sizeof t->where, "127.0.0.1:%u", http_free_port());
+    snprintf(t->where, sizeof t->where, "127.0.0.1:%u", client_free_port());
     t->pid = fork();
     if (t->pid < 0)
         return err_errno(errno, "fork");
@@ -75,7 +75,7 @@ remove_one(const char *path, const struct stat *s, int type, struct FTW *f)
 void
 target_close(target *t)
 {
-    http_close(&t->admin);
+    client_close(&t->admin);
     if (t->pid > 0) {
         kill(t->pid, SIGTERM);
         waitpid(t->pid, NULL, 0);
@@ -107,10 +107,10 @@ sign_in(target *t, const char *email, const char *password)
 
     snprintf(body, sizeof body,
              "{\"email\":\"%s\",\"password\":\"%s\",\"full_name\":\"Bench\",\"tenant_name\":\"Bench\"}", email, password);
-    status = http_json(&t->admin, "POST", "/api/v1/auth/register", body, &answer);
+    status = client_json(&t->admin, "POST", "/api/v1/auth/register", body, &answer);
     if (status != 201) {
         cJSON_Delete(answer);
-        status = http_json(&t->admin, "POST", "/api/v1/auth/login", body, &answer);
+        status = client_json(&t->admin, "POST", "/api/v1/auth/login", body, &answer);
     }
     if (status == 200 || status == 201)
         rc = take_token(t, answer);
@@ -122,7 +122,7 @@ static int
 make_key(target *t)
 {
     cJSON       *answer = NULL;
-    int          status = http_json(&t->admin, "POST", "/api/v1/settings/api-keys", "{\"name\":\"bench\"}", &answer);
+    int          status = client_json(&t->admin, "POST", "/api/v1/settings/api-keys", "{\"name\":\"bench\"}", &answer);
     const cJSON *key = cJSON_GetObjectItemCaseSensitive(answer, "key");
 
     if (status == 201 && cJSON_IsString(key))
@@ -137,11 +137,11 @@ static uint32_t
 server_pids(target *t, long pids[TARGET_PIDS_MAX], uint32_t *fronts, uint32_t *ingests)
 {
     static const char mark[] = "haltless_actor_info{";
-    http_answer       a;
+    client_answer       a;
     uint32_t          n = 0;
 
     *fronts = *ingests = 0;
-    if (http_call(&t->admin, "GET", "/metrics", view_of(NULL, 0), &a) < 0)
+    if (client_call(&t->admin, "GET", "/metrics", view_of(NULL, 0), &a) < 0)
         return 0;
     for (const char *p = (const char *)a.body.at; (p = strstr(p, mark)) != NULL; p += sizeof mark) {
         const char *eol = strchr(p, '\n');
@@ -237,7 +237,7 @@ target_open(target *t, const target_options *o)
         snprintf(t->where, sizeof t->where, "%s", o->url);
     else if ((rc = start_server(t, o)) < 0)
         return rc;
-    if ((rc = http_open(&t->admin, t->where)) < 0 || (rc = http_wait_ready(&t->admin, 20000)) < 0)
+    if ((rc = client_open(&t->admin, t->where)) < 0 || (rc = client_wait_ready(&t->admin, 20000)) < 0)
         return rc;
     if ((rc = sign_in(t, o->email, o->password)) < 0 || (rc = make_key(t)) < 0)
         return rc;
@@ -258,7 +258,7 @@ known_machines(target *t, uint32_t count, char (*ids)[37])
         uint32_t     n = 0;
 
         snprintf(path, sizeof path, "/api/v1/machines?page_size=100&page=%u", page);
-        if (http_json(&t->admin, "GET", path, NULL, &answer) != 200) {
+        if (client_json(&t->admin, "GET", path, NULL, &answer) != 200) {
             cJSON_Delete(answer);
             return err(E_BAD, "list machines");
         }
@@ -295,7 +295,7 @@ target_machines(target *t, uint32_t count, char (*ids)[37])
             continue;
         generate_identifier(i, name);
         snprintf(body, sizeof body, "{\"name\":\"Machine %u\",\"machine_identifier\":\"%s\",\"protocol\":\"json\"}", i, name);
-        status = http_json(&t->admin, "POST", "/api/v1/machines", body, &answer);
+        status = client_json(&t->admin, "POST", "/api/v1/machines", body, &answer);
         id = cJSON_GetObjectItemCaseSensitive(answer, "id");
         if (status == 201 && cJSON_IsString(id))
             snprintf(ids[i], 37, "%s", id->valuestring);

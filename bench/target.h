@@ -2,7 +2,7 @@
 #ifndef HALTLESS_BENCH_TARGET_H
 #define HALTLESS_BENCH_TARGET_H
 
-#include "bench/http.h"
+#include "bench/client.h"
 
 #include <sys/types.h>
 
@@ -12,7 +12,7 @@ typedef struct target {
     char  where[96]; /* "127.0.0.1:8080" */
     char  dir[128];  /* data directory of an own server; empty: a running one */
     pid_t pid;       /* of the own server's supervisor; 0 */
-    http_client admin; /* speaks with the admin's token */
+    client admin; /* speaks with the admin's token */
     char  key[64];   /* an API key with the default scopes */
     char  topology[256]; /* as /metrics tells it: "front x1 ingest x1 ... in 1 process" */
 } target;

@@ -6,7 +6,7 @@
  */
 #include "tools/commands.h"
 
-#include "bench/http.h"
+#include "bench/client.h"
 #include "bench/out.h"
 #include "bench/target.h"
 #include "proto/crypto.h"
@@ -121,14 +121,14 @@ add_reading(json_out *j, size_t machine, size_t sensor, int64_t second)
 }
 
 static int
-push(http_client *c, json_out *j)
+push(client *c, json_out *j)
 {
-    http_answer a;
+    client_answer a;
     int         rc;
 
     json_close(j, ']');
     json_close(j, '}');
-    rc = http_call(c, "POST", "/api/v1/ingest", view_of(j->at, j->len), &a);
+    rc = client_call(c, "POST", "/api/v1/ingest", view_of(j->at, j->len), &a);
     json_reset(j);
     return rc < 0 ? rc : a.status == 207 ? E_OK : E_AGAIN;
 }
@@ -144,7 +144,7 @@ begin(json_out *j)
 
 /* Every sensor of every machine at each of the seconds from, from + every, ... < until. */
 static int
-simulate(http_client *c, int64_t from, int64_t until, int64_t every)
+simulate(client *c, int64_t from, int64_t until, int64_t every)
 {
     json_out j = { 0 };
     uint32_t n = 0;
@@ -168,7 +168,7 @@ simulate(http_client *c, int64_t from, int64_t until, int64_t every)
 /* ---- machines and a rule ---- */
 
 static int
-make_machines(http_client *admin)
+make_machines(client *admin)
 {
     bool   fresh = false;
     cJSON *answer = NULL;
@@ -185,7 +185,7 @@ make_machines(http_client *admin)
         json_close(&j, '}');
         char *body = strndup(j.at, j.len);
 
-        status = body != NULL ? http_json(admin, "POST", "/api/v1/machines", body, &answer) : E_NOMEM;
+        status = body != NULL ? client_json(admin, "POST", "/api/v1/machines", body, &answer) : E_NOMEM;
         free(body);
         json_out_free(&j);
         cJSON_Delete(answer);
@@ -193,7 +193,7 @@ make_machines(http_client *admin)
             return err(E_BAD, "make machine %s (status %d)", machines[i].identifier, status);
         fresh |= status == 201;
     }
-    if (fresh && http_json(admin, "POST", "/api/v1/alert-rules", rule_body, &answer) != 201)
+    if (fresh && client_json(admin, "POST", "/api/v1/alert-rules", rule_body, &answer) != 201)
         fprintf(stderr, "demo: the rule was not accepted\n");
     cJSON_Delete(answer);
     return E_OK;
@@ -237,7 +237,7 @@ flag(int argc, char **argv, const char *name, const char *otherwise)
 }
 
 static int
-prepare(target *t, const char *listen_on, const char *data, http_client *pusher)
+prepare(target *t, const char *listen_on, const char *data, client *pusher)
 {
     static char    password[64];
     target_options o = { .url = listen_on, .email = "demo@example.com", .password = password, .core = -1 };
@@ -245,7 +245,7 @@ prepare(target *t, const char *listen_on, const char *data, http_client *pusher)
 
     if (rc < 0 || (rc = target_open(t, &o)) < 0 || (rc = make_machines(&t->admin)) < 0)
         return rc;
-    if ((rc = http_open(pusher, listen_on)) < 0)
+    if ((rc = client_open(pusher, listen_on)) < 0)
         return rc;
     snprintf(pusher->auth, sizeof pusher->auth, "X-API-Key: %s\r\n", t->key);
     printf("\n  haltless demo: http://%s/\n  log in as %s with the password %s\n  %zu simulated machines; API key %s\n\n",
@@ -255,7 +255,7 @@ prepare(target *t, const char *listen_on, const char *data, http_client *pusher)
 }
 
 static void
-live(http_client *pusher, pid_t server)
+live(client *pusher, pid_t server)
 {
     int64_t last = time(NULL) - 1;
 
@@ -280,7 +280,7 @@ int
 cmd_demo(int argc, char **argv)
 {
     target           t;
-    http_client      pusher = { .fd = -1 };
+    client      pusher = { .fd = -1 };
     struct sigaction on = { .sa_handler = on_signal };
     pid_t            server;
     int              status = 0;
@@ -305,7 +305,7 @@ cmd_demo(int argc, char **argv)
     }
     kill(server, SIGTERM);
     waitpid(server, NULL, 0);
-    http_close(&pusher);
+    client_close(&pusher);
     target_close(&t);
     return status;
 }

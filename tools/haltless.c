@@ -9,6 +9,8 @@
 const command commands[] = {
     { "serve", cmd_serve, "runs the server" },
     { "actor", cmd_actor, "hosts one group of actors (serve starts these)" },
+    { "demo", cmd_demo, "a server with a tenant and simulated machines" },
+    { "bench", cmd_bench, "measures this machine: bench ingest, bench kernel" },
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
     { "user", cmd_user, "user add: makes a user, or a tenant with its first one" },

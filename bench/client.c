@@ -1,4 +1,4 @@
-#include "bench/http.h"
+#include "bench/client.h"
 
 #include "proto/err.h"
 #include "proto/json.h"
@@ -16,7 +16,7 @@
 enum { ANSWER_MAX = 64 << 20 };
 
 int
-http_open(http_client *c, const char *where)
+client_open(client *c, const char *where)
 {
     const char *colon;
 
@@ -33,7 +33,7 @@ http_open(http_client *c, const char *where)
 }
 
 static void
-hang_up(http_client *c)
+hang_up(client *c)
 {
     if (c->fd >= 0)
         close(c->fd);
@@ -42,7 +42,7 @@ hang_up(http_client *c)
 }
 
 void
-http_close(http_client *c)
+client_close(client *c)
 {
     hang_up(c);
     free(c->in);
@@ -51,7 +51,7 @@ http_close(http_client *c)
 }
 
 int
-http_connect(const char *host, uint16_t port)
+client_connect(const char *host, uint16_t port)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
     int                one = 1;
@@ -144,7 +144,7 @@ chunks_complete(const uint8_t *at, size_t len)
 }
 
 int64_t
-http_answer_len(view in, int *status, view *body)
+client_answer_len(view in, int *status, view *body)
 {
     const uint8_t *end;
     view           head, length;
@@ -176,10 +176,10 @@ http_answer_len(view in, int *status, view *body)
 }
 
 static int
-receive(http_client *c, http_answer *a)
+receive(client *c, client_answer *a)
 {
     for (;;) {
-        int64_t n = http_answer_len(view_of(c->in, c->in_len), &a->status, &a->body);
+        int64_t n = client_answer_len(view_of(c->in, c->in_len), &a->status, &a->body);
         ssize_t got;
 
         if (n < 0)
@@ -218,7 +218,7 @@ send_all(int fd, view bytes)
 }
 
 int
-http_call(http_client *c, const char *method, const char *path, view body, http_answer *a)
+client_call(client *c, const char *method, const char *path, view body, client_answer *a)
 {
     char head[4096];
     int  n = snprintf(head, sizeof head,
@@ -228,7 +228,7 @@ http_call(http_client *c, const char *method, const char *path, view body, http_
 
     ASSERT(n > 0 && (size_t)n < sizeof head);
     for (int tries = 0; tries < 2; tries++) {
-        if (c->fd < 0 && (c->fd = http_connect(c->host, c->port)) < 0)
+        if (c->fd < 0 && (c->fd = client_connect(c->host, c->port)) < 0)
             return c->fd;
         rc = send_all(c->fd, view_of(head, (size_t)n));
         if (rc == E_OK)
@@ -243,10 +243,10 @@ http_call(http_client *c, const char *method, const char *path, view body, http_
 }
 
 int
-http_json(http_client *c, const char *method, const char *path, const char *body, cJSON **out)
+client_json(client *c, const char *method, const char *path, const char *body, cJSON **out)
 {
-    http_answer a;
-    int         rc = http_call(c, method, path, body != NULL ? view_str(body) : view_of(NULL, 0), &a);
+    client_answer a;
+    int         rc = client_call(c, method, path, body != NULL ? view_str(body) : view_of(NULL, 0), &a);
 
     *out = NULL;
     if (rc < 0)
@@ -257,12 +257,12 @@ http_json(http_client *c, const char *method, const char *path, const char *body
 }
 
 int
-http_wait_ready(http_client *c, uint32_t within_ms)
+client_wait_ready(client *c, uint32_t within_ms)
 {
     for (uint32_t waited = 0; waited < within_ms; waited += 20) {
-        http_answer a;
+        client_answer a;
 
-        if (http_call(c, "GET", "/readyz", view_of(NULL, 0), &a) == E_OK && a.status == 200)
+        if (client_call(c, "GET", "/readyz", view_of(NULL, 0), &a) == E_OK && a.status == 200)
             return E_OK;
         err_clear();
         nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
@@ -271,7 +271,7 @@ http_wait_ready(http_client *c, uint32_t within_ms)
 }
 
 uint16_t
-http_free_port(void)
+client_free_port(void)
 {
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t          len = sizeof a;
