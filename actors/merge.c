@@ -165,9 +165,10 @@ merge_room(merge *m, int64_t **times, double **values)
 void
 merge_add(merge *m, uint32_t from, uint32_t count, uint64_t lsn)
 {
-    int32_t buffer = m->unused[m->frees - 1];
+    int32_t buffer;
 
     ASSERT(m->frees > 0 && from <= count && count <= m->run_rows);
+    buffer = m->unused[m->frees - 1];
     if (from == count)
         return;
     m->frees--;

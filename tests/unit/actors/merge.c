@@ -42,15 +42,17 @@ add_run(merge *m, const int64_t *times, const double *values, uint32_t n, uint64
 static void
 the_last_accepted_of_equal_times_is_taken(void **state)
 {
-    merge         *m = NULL;
-    const int64_t *t;
-    const double  *v;
+    static const int64_t head_time = 3;
+    static const double  head_value = 3;
+    merge               *m = NULL;
+    const int64_t       *t;
+    const double        *v;
 
     (void)state;
     CHECK_OK(merge_new(&m, 16, 4));
     add_run(m, (int64_t[]){ 1, 2, 3 }, (double[]){ 1, 1, 1 }, 3, 7);
     add_run(m, (int64_t[]){ 2, 3, 4 }, (double[]){ 2, 2, 2 }, 3, 9);
-    CHECK_OK(merge_add_borrowed(m, (int64_t[]){ 3 }, (double[]){ 3 }, 1, MERGE_NEWEST));
+    CHECK_OK(merge_add_borrowed(m, &head_time, &head_value, 1, MERGE_NEWEST));
     CHECK_EQ(merge_take(m, INT64_MAX, &t, &v), 4);
     CHECK(v[0] == 1 && v[1] == 2 && v[2] == 3 && v[3] == 2);
     CHECK_EQ(merge_first(m), INT64_MAX);
