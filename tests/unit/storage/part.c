@@ -397,6 +397,101 @@ one_owner_a_process_and_one_a_machine(void **state)
     part_close(&p);
 }
 
+/* ---- a database that will not open ---- */
+
+static void
+remove_in_db(const char *dir, const char *name)
+{
+    char path[FS_PATH_MAX];
+
+    CHECK_OK(fs_path(path, "%s/part.0/db/%s", dir, name));
+    CHECK_EQ(unlink(path), 0);
+}
+
+static void
+write_in_db(const char *dir, const char *name, const char *text)
+{
+    char path[FS_PATH_MAX];
+
+    CHECK_OK(fs_path(path, "%s/part.0/db/%s", dir, name));
+    CHECK_OK(fs_write_file(path, view_str(text)));
+}
+
+static void
+a_mangled_current_file_costs_nothing(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    put_new(p, &b, 1, "a", 700);
+    put_new(p, &b, 1, "b", 10);
+    tend_all(p);
+    part_close(&p);
+    remove_in_db(*state, "CURRENT");
+    p = open_in(*state, &t);
+    CHECK_EQ(t.series_calls, 2);
+    CHECK(t.latest[1] == 699);
+    CHECK_EQ(part_head(p, 1).count, 0);
+    part_close(&p);
+    write_in_db(*state, "CURRENT", "MANIFEST-999999\n");
+    p = open_in(*state, &t);
+    CHECK_EQ(t.series_calls, 2);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+beyond_repair_it_starts_with_what_the_journal_has(void **state)
+{
+    told       t;
+    part      *p = open_in(*state, &t);
+    body       b = body_new(7);
+    char       path[FS_PATH_MAX];
+    uint64_t   next;
+
+    put_new(p, &b, 1, "a", 700);
+    tend_all(p);
+    put_new(p, &b, 1, "b", 10);
+    next = part_next_lsn(p);
+    part_close(&p);
+    CHECK_OK(fs_path(path, "%s/part.0/db", (char *)*state));
+    scratch_remove(path);
+    CHECK_OK(fs_make_dir(path));
+    write_in_db(*state, "CURRENT", "nonsense");
+    write_in_db(*state, "MANIFEST-000004", "more of it");
+    p = open_in(*state, &t);
+    /* The journal was not trimmed yet, so all of it is there again. */
+    CHECK_EQ(t.series_calls, 2);
+    CHECK_EQ(part_head(p, 1).count, 700);
+    CHECK_EQ(part_head(p, 2).count, 10);
+    CHECK_EQ(part_next_lsn(p), next);
+    put_new(p, &b, 1, "c", 10);
+    part_close(&p);
+    p = open_in(*state, &t);
+    CHECK_EQ(t.series_calls, 3);
+    body_free(&b);
+    part_close(&p);
+}
+
+static void
+a_newer_format_is_refused_in_one_line(void **state)
+{
+    told           t;
+    part          *p = open_in(*state, &t);
+    part_config    config = config_in(*state);
+    journal_report report;
+    char           path[FS_PATH_MAX];
+
+    part_close(&p);
+    CHECK_OK(fs_path(path, "%s/part.0/FORMAT", (char *)*state));
+    CHECK_OK(fs_write_file(path, view_str("haltless part\nreader 2\nwriter 2\n")));
+    err_clear();
+    CHECK_EQ(part_open(&p, &config, NULL, &report), E_NEWER);
+    CHECK(p == NULL && strchr(err_text(), '\n') == NULL && strstr(err_text(), "version 2") != NULL);
+    err_clear();
+}
+
 int
 main(void)
 {
@@ -412,6 +507,9 @@ main(void)
         TEST(malformed_bodies_are_refused),
         TEST_IN_SCRATCH(a_number_nobody_gave_is_rejected_by_itself),
         TEST_IN_SCRATCH(one_owner_a_process_and_one_a_machine),
+        TEST_IN_SCRATCH(a_mangled_current_file_costs_nothing),
+        TEST_IN_SCRATCH(beyond_repair_it_starts_with_what_the_journal_has),
+        TEST_IN_SCRATCH(a_newer_format_is_refused_in_one_line),
     };
 
     return cmocka_run_group_tests_name("storage/part", tests, NULL, NULL);
