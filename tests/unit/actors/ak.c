@@ -141,7 +141,17 @@ flush(ak *k, void *self)
     return s->flush_answer;
 }
 
+static ak_verdict
+tick(ak *k, void *self, const ak_msg *m)
+{
+    (void)k;
+    (void)self;
+    (void)m;
+    return AK_DONE;
+}
+
 static const ak_on server_on[] = {
+    { MSG_TIMER, 0, tick },
     { MSG_READINGS, 0, serve },       { MSG_QUERY, 0, serve },    { MSG_PROBE, AK_READ, look },
     { MSG_CREDIT, AK_READ, credit },  { MSG_CANCEL, AK_READ, cancel }, { 0, 0, NULL },
 };
@@ -553,6 +563,48 @@ CASE(a_batch_gathers_while_another_flushes)
     CHECK_EQ(c->server->flushes, 2);
 }
 
+CASE(a_message_that_gathers_is_not_acknowledged_with_another_batch)
+{
+    OPEN(c, EDGE_REPLY, LANE);
+    lane *in = c->s->in[0].lane;
+
+    c->server->flush_answer = AK_PENDING;
+    (void)ak_timer(c->s, 0, NULL); /* a batch without any message of the lane */
+    UNTIL(c, c->server->flushes == 1);
+    CHECK_OK(send_number(c, 0));
+    UNTIL(c, c->server->handled == 1);
+    settle(c);
+    CHECK_EQ(lane_head(in), 0);
+    ak_flushed(c->s, E_OK);
+    settle(c);
+    CHECK_EQ(c->server->flushes, 2);
+    CHECK_EQ(lane_head(in), 0);
+    ak_flushed(c->s, E_OK);
+    settle(c);
+    CHECK_EQ(lane_head(in), 128);
+}
+
+CASE(a_sender_that_was_refused_sleeps_until_there_is_room)
+{
+    OPEN(c, EDGE_REPLY, LANE);
+    int32_t  next = 0;
+    uint64_t ns;
+
+    c->server->verdict = AK_WAIT;
+    while (send_number(c, next) == E_OK)
+        next++;
+    settle(c);
+    ns = ak_park(c->a);
+    CHECK(ns > 0);
+    ak_unpark(c->a);
+    c->server->verdict = AK_DONE;
+    if (c->carrier == CARRIER_ZMQ)
+        return; /* there the acknowledgement comes with the pump */
+    (void)ak_step(c->s, 256);
+    CHECK_EQ(ak_park(c->a), 0);
+    CHECK_OK(send_number(c, next));
+}
+
 CASE(reads_are_answered_while_a_flush_is_under_way)
 {
     OPEN(c, EDGE_REPLY, LANE);
@@ -851,6 +903,8 @@ static scene on_zmq = { .carrier = CARRIER_ZMQ };
         ON(c, one_flush_commits_what_came_in_one_step),                                            \
         ON(c, unacknowledged_messages_come_again_after_a_crash),                                   \
         ON(c, a_batch_gathers_while_another_flushes),                                              \
+        ON(c, a_message_that_gathers_is_not_acknowledged_with_another_batch),                      \
+        ON(c, a_sender_that_was_refused_sleeps_until_there_is_room),                                              \
         ON(c, reads_are_answered_while_a_flush_is_under_way), ON(c, reads_alone_need_no_flush),    \
         ON(c, a_failed_flush_kills_the_actor_and_acknowledges_nothing),                            \
         ON(c, a_held_message_pins_its_lane),                                                       \
