@@ -68,10 +68,19 @@ typedef struct member {
     bool is_string; /* value without its quotes */
 } member;
 
+/* Between tokens: another maker with the same secret may write them spaced. */
+static void
+skip_spaces(view *s)
+{
+    while (s->len > 0 && (s->at[0] == ' ' || s->at[0] == '\n' || s->at[0] == '\r' || s->at[0] == '\t'))
+        *s = view_of(s->at + 1, s->len - 1);
+}
+
 /* "text" without escapes at the start of *s: ours has none. */
 static bool
 take_string(view *s, view *out)
 {
+    skip_spaces(s);
     if (s->len < 2 || s->at[0] != '"')
         return false;
     for (size_t i = 1; i < s->len; i++) {
@@ -89,6 +98,7 @@ take_string(view *s, view *out)
 static bool
 take_char(view *s, char c)
 {
+    skip_spaces(s);
     if (s->len == 0 || s->at[0] != (uint8_t)c)
         return false;
     *s = view_of(s->at + 1, s->len - 1);
