@@ -97,7 +97,7 @@ library_print(const library *l)
     Dl_info info = { 0 };
 
     if (symbol == NULL) {
-        printf("  %-10s not loaded\n", l->name);
+        printf("  %-10s no shared library loaded: compiled in, or not used\n", l->name);
         return;
     }
     library_version(l, symbol, version, sizeof version);
