@@ -227,14 +227,13 @@ compare_doubles(const void *a, const void *b)
 double
 agg_percentile(double *values, uint64_t n, uint32_t percent)
 {
-    /* In whole hundredths of a rank: (n - 1) * 0.95 in doubles would miss ranks by a hair. */
-    uint64_t rank = (n - 1) * percent;
-    uint64_t at = rank / 100;
-    double   part = (double)(rank % 100) / 100;
+    double   rank = (double)(n - 1) * ((double)percent / 100);
+    uint64_t at = (uint64_t)rank;
+    double   part = rank - (double)at;
 
     ASSERT(n > 0 && percent <= 100);
     qsort(values, n, sizeof *values, compare_doubles);
-    if (part == 0)
+    if (part == 0 || at + 1 == n)
         return values[at];
     if (isinf(values[at + 1] - values[at]))
         return values[at] * (1 - part) + values[at + 1] * part;

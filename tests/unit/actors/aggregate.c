@@ -121,7 +121,7 @@ a_percentile_interpolates_between_ranks_as_r_type_7(void **state)
 
     (void)state;
     CHECK(agg_percentile(v, 4, 50) == 2.5);
-    CHECK(agg_percentile(v, 4, 90) == 3 + 0.7 * (4 - 3));
+    CHECK(agg_percentile(v, 4, 90) == 3 + (3 * 0.9 - 2) * (4 - 3));
     CHECK(agg_percentile(v, 1, 99) == 1);
     for (int i = 0; i <= 100; i++)
         w[i] = 100 - i;

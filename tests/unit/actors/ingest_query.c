@@ -413,11 +413,11 @@ expect(enum aggregation how, const head_row *all, uint32_t first, uint32_t n, in
     case AGG_TIME_WEIGHTED_AVG:
         return (want){ held_average(all, first, n, from, to), ulps((double)abs_sum), w.min, w.max };
     default: {
-        static const int percent[] = { [AGG_P50] = 50, [AGG_P90] = 90, [AGG_P95] = 95, [AGG_P99] = 99 };
-        uint64_t         rank = (uint64_t)(n - 1) * (uint64_t)percent[how];
-        double           low = v[rank / 100], high = rank / 100 + 1 < n ? v[rank / 100 + 1] : low;
+        static const double q[] = { [AGG_P50] = 0.5, [AGG_P90] = 0.9, [AGG_P95] = 0.95, [AGG_P99] = 0.99 };
+        double              rank = (n - 1) * q[how], at = floor(rank);
+        double              low = v[(uint32_t)at], high = at + 1 < n ? v[(uint32_t)at + 1] : low;
 
-        return (want){ low + (double)(rank % 100) / 100 * (high - low), 0, w.min, w.max };
+        return (want){ low + (rank - at) * (high - low), 0, w.min, w.max };
     }
     }
 }
