@@ -1,13 +1,14 @@
-/* kernel.c - `haltless bench kernel`: how fast records pass between two actors, by each way they can.
+/* kernel.c - `haltless bench kernel`: how fast records pass between two actors, way by way.
  *
  *   memcpy   the same bytes, copied once: what no queue can beat
  *   lane     both sides poll
  *   ring     both sides sleep when there is nothing: the lane and ZeroMQ notes
  *   zmq      the lane's records as ZeroMQ frames
  *
- * ... as two threads (inproc) and as two processes (ipc).  A producer writes every body in full and publishes
- * after each record or after 32; the consumer touches every cache line, acknowledges like a kernel batch, and
- * checks that each record is the next one with the bytes it was given.  Round trips: one record there, one back.
+ * ... as two threads (inproc) and as two processes (ipc).  A producer writes every body in full and
+ * publishes after each record or after 32; the consumer touches every cache line, acknowledges like
+ * a kernel batch, and checks that each record is the next one with the bytes it was given.  Round
+ * trips: one record there, one back.
  *
  * The peer of a case is a thread, or a child forked before this process has a ZeroMQ context.
  */
@@ -25,7 +26,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LANE_LEN = 2 * 1024 * 1024, ACK_EVERY = 32, SPINS = 256, PATIENCE_S = 20, TIMES_MAX = 1 << 20 };
+enum {
+    LANE_LEN = 2 * 1024 * 1024,
+    ACK_EVERY = 32,
+    SPINS = 256,
+    PATIENCE_S = 20,
+    TIMES_MAX = 1 << 20
+};
 enum { WINDOW = 8 * 1024 * 1024, SIZE_MAX_BODY = 65536 };
 enum { TYPE_DATA = 1, TYPE_STOP = 2 };
 enum how { BY_POLLING, BY_RING, BY_ZMQ };
@@ -90,10 +97,12 @@ end_open(end *e, const job *j, addr self)
         return rc;
     rc = wire_open(&e->w, j->ctx, dir, self);
     if (rc == E_OK)
-        rc = e->out_edge = wire_add_out(e->w, e->out, j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING, !j->t->processes);
+        rc = e->out_edge = wire_add_out(
+            e->w, e->out, j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING, !j->t->processes);
     if (rc >= 0)
-        rc = e->in_edge = wire_add_in(e->w, &e->in, peer, j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING,
-                                      !j->t->processes, LANE_LEN);
+        rc = e->in_edge =
+            wire_add_in(e->w, &e->in, peer, j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING,
+                        !j->t->processes, LANE_LEN);
     return rc < 0 ? rc : E_OK;
 }
 
@@ -177,7 +186,8 @@ say(end *e, const envelope *env, const void *body)
     if (lane_put(e->out, env, body) == E_OK)
         return true;
     show(e);
-    return wait_starving(e, has_room, envelope_record_len(env->len)) && lane_put(e->out, env, body) == E_OK;
+    return wait_starving(e, has_room, envelope_record_len(env->len)) &&
+           lane_put(e->out, env, body) == E_OK;
 }
 
 /* The next record; its type, or -1.  Touches every line of the body. */
@@ -302,8 +312,8 @@ consume(end *e, const trial *t, const bench_out *o)
     took = (double)(bench_now_ns() - begun) / 1e9;
     acknowledge(e);
     if (type != TYPE_STOP || e->wrong > 0) {
-        (void)fprintf(stderr, "bench: %s: %llu of %llu records wrong\n", t->name, (unsigned long long)e->wrong,
-                      (unsigned long long)count);
+        (void)fprintf(stderr, "bench: %s: %llu of %llu records wrong\n", t->name,
+                      (unsigned long long)e->wrong, (unsigned long long)count);
         return false;
     }
     bench_row(o, t->name, "throughput", (double)count / took, "msg/s");
@@ -351,7 +361,8 @@ measure_trips(end *e, const job *j, const bench_out *o)
     if (ok) {
         bench_sort(ns, no - 1);
         for (size_t i = 0; i < COUNT_OF(rows); i++)
-            bench_row(o, j->t->name, rows[i].name, (double)bench_quantile(ns, no - 1, rows[i].q), "ns");
+            bench_row(o, j->t->name, rows[i].name, (double)bench_quantile(ns, no - 1, rows[i].q),
+                      "ns");
     } else {
         (void)fprintf(stderr, "bench: %s: an answer was wrong or did not come\n", j->t->name);
     }
@@ -473,7 +484,8 @@ run_memcpy(uint32_t size, const bench_settings *s, const bench_out *o)
             took = (double)(bench_now_ns() - begun) / 1e9;
         }
     }
-    (void)snprintf(name, sizeof name, size < 1024 ? "memcpy/%uB" : "memcpy/%uKiB", size < 1024 ? size : size / 1024);
+    (void)snprintf(name, sizeof name, size < 1024 ? "memcpy/%uB" : "memcpy/%uKiB",
+                   size < 1024 ? size : size / 1024);
     if (ok) {
         bench_row(o, name, "throughput", (double)count / took, "msg/s");
         bench_row(o, name, "bytes", (double)count * size / took, "B/s");
@@ -522,8 +534,9 @@ static const uint32_t copies[] = { 64, 1024, 65536 };
 static void
 remove_files(void)
 {
-    static const char *const names[] = { "there", "back", "slot.front.0", "slot.ingest.0",
-                                         "bell.front.0.1", "bell.ingest.0.1", "road.front.0.1", "road.ingest.0.1" };
+    static const char *const names[] = { "there",          "back",           "slot.front.0",
+                                         "slot.ingest.0",  "bell.front.0.1", "bell.ingest.0.1",
+                                         "road.front.0.1", "road.ingest.0.1" };
     char                     path[96];
 
     for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -572,7 +585,8 @@ bench_kernel(int argc, char **argv)
 
     optind = 1;
     while ((key = getopt_long(argc, argv, "+", flags, NULL)) != -1) {
-        if (key == 's' && (s.seconds = strtod(optarg, &rest), *rest == 0 && s.seconds > 0 && s.seconds <= 60))
+        if (key == 's' &&
+            (s.seconds = strtod(optarg, &rest), *rest == 0 && s.seconds > 0 && s.seconds <= 60))
             continue;
         if (key == 'c' && sscanf(optarg, "%d,%d", &s.core[0], &s.core[1]) == 2)
             continue;
@@ -587,7 +601,8 @@ bench_kernel(int argc, char **argv)
         only = key == 'o' ? optarg : only;
         o.json |= key == 'j';
     }
-    (void)snprintf(dir, sizeof dir, "%s/haltless-bench-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    (void)snprintf(dir, sizeof dir, "%s/haltless-bench-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (mkdtemp(dir) == NULL) {
         (void)fprintf(stderr, "bench: no directory %s\n", dir);
         return 1;

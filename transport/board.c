@@ -6,8 +6,9 @@
  *                  page 1   registry_seq, rules_seq                registry
  *                  then     for each front { live, bitmap of tenants } in pages of its own
  *
- * What an actor may not write it maps read-only.  Series of a machine form a list: its head is in the machine's
- * arrival, the links are in the series; new ones go in front, linked before they are shown.
+ * What an actor may not write it maps read-only.  Series of a machine form a list: its head is in
+ * the machine's arrival, the links are in the series; new ones go in front, linked before they are
+ * shown.
  */
 #include "transport/board.h"
 #include "transport/pages.h"
@@ -52,12 +53,13 @@ struct board {
     addr            writer;
     words_constant  c;
     registry_words *registry;
-    uint8_t        *fronts;   /* all of them, read-only */
-    front_words    *own;      /* a front's own, writable */
+    uint8_t        *fronts;     /* all of them, read-only */
+    front_words    *own;        /* a front's own, writable */
     uint32_t        expired_at; /* where the search for a free place among the blocked goes on */
 };
 
-/* strings: bytes of heap a record, on the average; mutable ones leave old texts behind until the next start */
+/* strings: bytes of heap a record, on the average; mutable ones leave old texts behind until the
+ * next start */
 static const struct {
     const char *name;
     uint32_t    record_size;
@@ -68,7 +70,8 @@ static const struct {
     [BOARD_USERS] = { "users", sizeof(board_user), offsetof(board_limits, users), 0 },
     [BOARD_KEYS] = { "keys", sizeof(board_key), offsetof(board_limits, keys), 0 },
     [BOARD_BLOCKED] = { "blocked", sizeof(board_blocked), offsetof(board_limits, blocked), 0 },
-    [BOARD_MACHINES] = { "machines", sizeof(board_machine), offsetof(board_limits, machines), 1024 },
+    [BOARD_MACHINES] = { "machines", sizeof(board_machine), offsetof(board_limits, machines),
+                         1024 },
     [BOARD_RULES] = { "rules", sizeof(board_rule), offsetof(board_limits, rules), 2048 },
     [BOARD_ARRIVALS] = { "arrivals", sizeof(board_arrival), offsetof(board_limits, machines), 0 },
     [BOARD_SERIES] = { "series", sizeof(board_series), offsetof(board_limits, series), 128 },
@@ -191,7 +194,9 @@ map_words(board *b, const char *dir)
     if (front)
         b->own = pages_map(fd, 2 * PAGE_LEN + addr_part(b->writer) * len, len, true);
     (void)close(fd);
-    return b->registry == NULL || b->fronts == NULL || (front && b->own == NULL) ? err(E_NOMEM, "map %s", path) : E_OK;
+    return b->registry == NULL || b->fronts == NULL || (front && b->own == NULL)
+               ? err(E_NOMEM, "map %s", path)
+               : E_OK;
 }
 
 /* Nobody is connected to a front that starts. */
@@ -226,7 +231,8 @@ board_open(board **out, const char *dir, addr writer)
     for (int f = 0; f < BOARD_FILES && rc == E_OK; f++)
         for (uint16_t p = 0; rc == E_OK && p < (f <= BOARD_RULES ? 1 : b->c.limits.parts); p++) {
             file_name(path, dir, (enum board_file)f, p);
-            rc = table_open(table_at(b, (enum board_file)f, p), path, may_write(writer, (enum board_file)f, p));
+            rc = table_open(table_at(b, (enum board_file)f, p), path,
+                            may_write(writer, (enum board_file)f, p));
         }
     if (rc < 0) {
         board_close(&b);
@@ -300,10 +306,11 @@ hash_name(const board *b, enum board_file file, uint32_t owner, view name)
 /* ---- look-ups by an id ---- */
 
 #define IS_FN(name, type, field)                                                                   \
-    static bool name(const table *t, const void *record, const void *key)                         \
+    static bool name(const table *t, const void *record, const void *key)                          \
     {                                                                                              \
         (void)t;                                                                                   \
-        return memcmp(&((const type *)record)->field, key, sizeof ((const type *)record)->field) == 0; \
+        return memcmp(&((const type *)record)->field, key, sizeof((const type *)record)->field) == \
+               0;                                                                                  \
     }
 
 IS_FN(is_tenant, board_tenant, id)
@@ -316,7 +323,7 @@ IS_FN(is_rule, board_rule, id)
 static uint32_t
 find_id(const board *b, enum board_file file, table_is_fn *is, const void *id, void *out)
 {
-    size_t len = file == BOARD_KEYS ? sizeof ((board_key *)0)->hash : sizeof(uuid);
+    size_t len = file == BOARD_KEYS ? sizeof((board_key *)0)->hash : sizeof(uuid);
 
     return table_find(b->t[file], hash_id(b, file, id, len), is, id, out);
 }
@@ -357,7 +364,8 @@ board_find_rule(const board *b, const uuid *id, board_rule *out)
     return find_id(b, BOARD_RULES, is_rule, id, out);
 }
 
-/* ---- look-ups by a name, compared in place: fields of a record as aligned words, each read whole ---- */
+/* ---- look-ups by a name, compared in place: fields of a record as aligned words, each read whole
+ * ---- */
 
 static inline uint32_t
 field_u32(const void *record, size_t offset)
@@ -422,13 +430,15 @@ series_at(const board *b, uint16_t part, uint32_t machine, view metric, uint32_t
 }
 
 uint32_t
-board_series_no(const board *b, uint16_t part, uint32_t machine, view metric, view unit, bool *same_unit)
+board_series_no(const board *b, uint16_t part, uint32_t machine, view metric, view unit,
+                bool *same_unit)
 {
     uint32_t    no;
     const void *s = series_at(b, part, machine, metric, &no);
 
     if (s != NULL)
-        *same_unit = view_eq(board_string(b, BOARD_SERIES, part, FIELD_U32(s, board_series, unit)), unit);
+        *same_unit =
+            view_eq(board_string(b, BOARD_SERIES, part, FIELD_U32(s, board_series, unit)), unit);
     return no;
 }
 
@@ -606,7 +616,8 @@ make_first(board *b, uint16_t part, uint32_t machine, uint32_t no)
 }
 
 int
-board_put_series(board *b, uint16_t part, uint32_t no, uint32_t machine, uint32_t tenant, view metric, view unit)
+board_put_series(board *b, uint16_t part, uint32_t no, uint32_t machine, uint32_t tenant,
+                 view metric, view unit)
 {
     table       *t = board_table(b, BOARD_SERIES, part);
     board_series was = { 0 };
@@ -645,16 +656,20 @@ board_arrival_of(const board *b, uint16_t part, uint32_t machine, board_arrival 
 uint32_t
 board_machine_first_series(const board *b, uint16_t part, uint32_t machine)
 {
-    return (uint32_t)table_word(board_table(b, BOARD_ARRIVALS, part), machine, offsetof(board_arrival, first_series));
+    return (uint32_t)table_word(board_table(b, BOARD_ARRIVALS, part), machine,
+                                offsetof(board_arrival, first_series));
 }
 
 uint32_t
 board_next_series(const board *b, uint16_t part, uint32_t series)
 {
-    return (uint32_t)table_word(board_table(b, BOARD_SERIES, part), series, offsetof(board_series, next));
+    return (uint32_t)table_word(board_table(b, BOARD_SERIES, part), series,
+                                offsetof(board_series, next));
 }
 
-_Static_assert(offsetof(board_arrival, first_series) % 8 == 0 && offsetof(board_series, next) % 8 == 0, "words");
+_Static_assert(offsetof(board_arrival, first_series) % 8 == 0 &&
+                   offsetof(board_series, next) % 8 == 0,
+               "words");
 
 /* ---- words ---- */
 
@@ -717,5 +732,6 @@ board_front_watches(const board *b, uint16_t front, uint32_t tenant)
     if (front >= BOARD_FRONTS_MAX || tenant > b->c.limits.tenants)
         return false;
     return (atomic_load_explicit(&front_at(b, front)->tenants[tenant / 64], memory_order_acquire) >>
-            (tenant % 64) & 1) != 0;
+                (tenant % 64) &
+            1) != 0;
 }

@@ -5,7 +5,8 @@
  *              HISTOGRAMS x { u64 count, sum_ns, bucket[BUCKETS] }
  *
  * A bucket is a power of two cut into eight: 0..7 ns have one each, then 8 steps for each doubling.
- * One thread writes, with plain aligned loads and stores; readers see each word whole, the set as it comes.
+ * One thread writes, with plain aligned loads and stores; readers see each word whole, the set as
+ * it comes.
  */
 #include "transport/count.h"
 #include "transport/pages.h"
@@ -49,7 +50,8 @@ struct counters {
 static void
 file_name(char path[PAGES_PATH_MAX], const char *dir, addr who)
 {
-    (void)snprintf(path, PAGES_PATH_MAX, "%s/count.%s.%u", dir, kind_name(addr_kind(who)), addr_part(who));
+    (void)snprintf(path, PAGES_PATH_MAX, "%s/count.%s.%u", dir, kind_name(addr_kind(who)),
+                   addr_part(who));
 }
 
 static int
@@ -61,8 +63,8 @@ open_checked(const char *path, addr who, bool write, int *fd)
 
     if (rc < 0)
         return rc;
-    if (len != FILE_LEN || pread(*fd, &c, sizeof c, 0) != (ssize_t)sizeof c || c.magic != COUNT_MAGIC ||
-        c.abi != COUNT_ABI || c.who != who) {
+    if (len != FILE_LEN || pread(*fd, &c, sizeof c, 0) != (ssize_t)sizeof c ||
+        c.magic != COUNT_MAGIC || c.abi != COUNT_ABI || c.who != who) {
         (void)close(*fd);
         *fd = -1;
         return err(E_BAD, "%s: not counters of this version", path);
@@ -137,7 +139,8 @@ counters_close(counters **cp)
 static inline void
 add(word *w, uint64_t n)
 {
-    atomic_store_explicit(w, atomic_load_explicit(w, memory_order_relaxed) + n, memory_order_relaxed);
+    atomic_store_explicit(w, atomic_load_explicit(w, memory_order_relaxed) + n,
+                          memory_order_relaxed);
 }
 
 static inline uint64_t

@@ -1,15 +1,16 @@
 /* lane.c - the ring: reserve, stage, publish; peek, advance, acknowledge.
  *
- * The producer writes `tail` and `starved` and nothing else, the consumer `head` and `seen`: one writer a
- * word, so a dead peer leaves nothing to repair.  Each side keeps what it needs of the other in a private
- * copy that is judged before it is believed: a hostile peer can stop its lane, and no more.
+ * The producer writes `tail` and `starved` and nothing else, the consumer `head` and `seen`: one
+ * writer a word, so a dead peer leaves nothing to repair.  Each side keeps what it needs of the
+ * other in a private copy that is judged before it is believed: a hostile peer can stop its lane,
+ * and no more.
  *
  *   producer   staged  >= tail >= head      room = capacity - (staged - head)
- *   consumer   head <= read <= tail         a record lies in [read, tail) as a whole or the lane is bad
+ *   consumer   head <= read <= tail         a record lies whole in [read, tail), or the lane is bad
  *
  * Two Dekker pairs, all four words sequentially consistent (tests/model/park):
  *   tail / the consumer's parked word       publish, then look whether the peer sleeps
- *   head / starved                          acknowledge, then look whether the producer waits for room
+ *   head / starved                          acknowledge, then look who waits for room
  */
 #include "transport/lane.h"
 #include "transport/pages.h"
@@ -41,7 +42,7 @@ typedef struct lane_producer_page {
 
 typedef struct lane_consumer_page {
     alignas(128) _Atomic uint64_t head;
-    alignas(128) _Atomic uint64_t seen; /* the read cursor, for a successor to tell what comes again */
+    alignas(128) _Atomic uint64_t seen; /* the read cursor: tells a successor what comes again */
 } lane_consumer_page;
 
 struct lane {
@@ -88,8 +89,12 @@ write_constant(int fd, const lane_constant *c)
 int
 lane_create(const char *path, uint64_t capacity, addr from, addr to, const uuid *generation)
 {
-    lane_constant c = { .magic = LANE_MAGIC, .abi = LANE_ABI, .capacity = capacity,
-                        .from = from, .to = to, .generation = *generation };
+    lane_constant c = { .magic = LANE_MAGIC,
+                        .abi = LANE_ABI,
+                        .capacity = capacity,
+                        .from = from,
+                        .to = to,
+                        .generation = *generation };
     int           fd;
     int           rc;
 
@@ -137,7 +142,8 @@ resume(lane *l)
     uint64_t seen = atomic_load(&l->in->seen);
 
     if (((head | tail) & (LANE_STEP - 1)) != 0 || tail < head || tail - head > l->capacity)
-        return err(E_BAD, "head %llu, tail %llu", (unsigned long long)head, (unsigned long long)tail);
+        return err(E_BAD, "head %llu, tail %llu", (unsigned long long)head,
+                   (unsigned long long)tail);
     l->staged = l->tail = tail;
     l->head_seen = head;
     l->head = l->read = head;
@@ -198,7 +204,9 @@ lane_make_private(lane **out, uint64_t capacity, addr from, addr to, uint64_t at
         return err(E_NOMEM, "private lane");
     ASSERT(is_capacity(capacity) && (at & (LANE_STEP - 1)) == 0);
     l->produces = l->consumes = true;
-    l->c = (lane_constant){ .magic = LANE_MAGIC, .abi = LANE_ABI, .capacity = capacity, .from = from, .to = to };
+    l->c = (lane_constant){
+        .magic = LANE_MAGIC, .abi = LANE_ABI, .capacity = capacity, .from = from, .to = to
+    };
     rc = pages_make_private("haltless-lane", LANE_DATA + capacity, &fd);
     if (rc == E_OK)
         rc = map_parts(l, fd);
@@ -290,7 +298,8 @@ lane_generation(const lane *l)
 
 /* ---- producer ---- */
 
-/* The consumer's word is believed only where it can be true: it never goes back, nor past what was published. */
+/* The consumer's word is believed only where it can be true: it never goes back, nor past what was
+ * published. */
 static void
 reload_head(lane *l)
 {
@@ -344,8 +353,8 @@ lane_publish(lane *l)
     if (l->staged == l->tail)
         return false;
     l->tail = l->staged;
-    /* seq_cst, not release: the peer may be going to sleep, and each of us must see the other's store,
-     * or the message waits for the next one. */
+    /* seq_cst, not release: the peer may be going to sleep, and each of us must see the other's
+     * store, or the message waits for the next one. */
     atomic_store(&l->out->tail, l->tail);
     return true;
 }
@@ -390,7 +399,8 @@ quarantine(lane *l, int *rc)
 static bool
 reload_tail(lane *l)
 {
-    /* seq_cst costs nothing on a load here, and makes a look after waking see what was published before. */
+    /* seq_cst costs nothing on a load here, and makes a look after waking see what was published
+     * before. */
     uint64_t tail = atomic_load(&l->out->tail);
 
     if (tail < l->tail_seen || tail - l->head > l->capacity || (tail & (LANE_STEP - 1)) != 0)
@@ -449,7 +459,8 @@ lane_ack(lane *l, uint64_t pos)
     ASSERT(l->consumes && pos <= l->read);
     if (pos > l->head) {
         l->head = pos;
-        /* seq_cst for the look at `starved` behind it; a producer that saw no room said so before its last look. */
+        /* seq_cst for the look at `starved` behind it; a producer that saw no room said so before
+         * its last look. */
         atomic_store(&l->in->head, pos);
     }
     return atomic_load(&l->out->starved) != 0;
@@ -519,7 +530,8 @@ lane_receive(lane *l, uint64_t at, view bytes)
 {
     ASSERT(l->produces && l->consumes);
     if (at != l->tail || !are_records(bytes))
-        return err(E_BAD, "records at %llu, not %llu", (unsigned long long)at, (unsigned long long)l->tail);
+        return err(E_BAD, "records at %llu, not %llu", (unsigned long long)at,
+                   (unsigned long long)l->tail);
     reload_head(l);
     if (bytes.len > l->capacity - (l->tail - l->head_seen))
         return E_FULL;

@@ -41,7 +41,8 @@ static int
 size_and_back(int fd, uint64_t len, uint64_t backed)
 {
     if (!is_length(len) || ftruncate(fd, (off_t)len) < 0)
-        return err_errno(is_length(len) ? errno : EFBIG, "set a length of %llu", (unsigned long long)len);
+        return err_errno(is_length(len) ? errno : EFBIG, "set a length of %llu",
+                         (unsigned long long)len);
     return backed > 0 ? pages_back(fd, 0, backed) : E_OK;
 }
 
@@ -129,7 +130,8 @@ pages_map_twice(int fd, uint64_t at, uint64_t len, bool write)
 {
     int      prot = write ? PROT_READ | PROT_WRITE : PROT_READ;
     int      flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
-    uint8_t *room = mmap(NULL, 2 * len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *room =
+        mmap(NULL, 2 * len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (room == MAP_FAILED)
         return NULL;

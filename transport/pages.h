@@ -1,7 +1,8 @@
 /* pages.h - files of shared memory: made whole or not at all, mapped part by part.
  *
- * A file is made under a temporary name, filled, and renamed: whoever opens it by its name sees all of it.
- * Backed ranges are allocated first (a full /dev/shm is E_NOSPACE here and no SIGBUS later).  Mode 0600.
+ * A file is made under a temporary name, filled, and renamed: whoever opens it by its name sees all
+ * of it. Backed ranges are allocated first (a full /dev/shm is E_NOSPACE here and no SIGBUS later).
+ * Mode 0600.
  */
 #ifndef HALTLESS_TRANSPORT_PAGES_H
 #define HALTLESS_TRANSPORT_PAGES_H
@@ -11,11 +12,13 @@
 
 enum { PAGE_LEN = 4096, PAGES_PATH_MAX = 512 };
 
-/* `len` bytes long, the first `backed` of them allocated and zero.  The descriptor is open for reading and writing. */
+/* `len` bytes long, the first `backed` of them allocated and zero.  The descriptor is open for
+ * reading and writing. */
 NODISCARD int pages_make(const char *path, uint64_t len, uint64_t backed, int *fd);
 /* The same without a name, gone when the last mapping is. */
 NODISCARD int pages_make_private(const char *label, uint64_t len, int *fd);
-/* Gives a made file its name; closes *fd in any case.  rc < 0: removes it instead and returns rc. */
+/* Gives a made file its name; closes *fd in any case.  rc < 0: removes it instead and returns rc.
+ */
 NODISCARD int pages_land(const char *path, int *fd, int rc);
 /* Opens a landed file. */
 NODISCARD int pages_open(const char *path, bool write, int *fd, uint64_t *len);

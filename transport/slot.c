@@ -26,7 +26,8 @@ struct slot {
 static void
 file_name(char path[PAGES_PATH_MAX], const char *dir, addr who)
 {
-    (void)snprintf(path, PAGES_PATH_MAX, "%s/slot.%s.%u", dir, kind_name(addr_kind(who)), addr_part(who));
+    (void)snprintf(path, PAGES_PATH_MAX, "%s/slot.%s.%u", dir, kind_name(addr_kind(who)),
+                   addr_part(who));
 }
 
 int
@@ -65,7 +66,8 @@ slot_open(slot **out, const char *dir, addr who, bool owner)
         rc = err(E_BAD, "length %llu", (unsigned long long)len);
     if (rc == E_OK && (s->page = pages_map(fd, 0, PAGE_LEN, owner)) == NULL)
         rc = err(E_NOMEM, "map");
-    if (rc == E_OK && (s->page->magic != SLOT_MAGIC || s->page->abi != SLOT_ABI || s->page->who != who))
+    if (rc == E_OK &&
+        (s->page->magic != SLOT_MAGIC || s->page->abi != SLOT_ABI || s->page->who != who))
         rc = err(E_BAD, "not a slot of this version");
     if (fd >= 0)
         (void)close(fd);

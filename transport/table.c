@@ -4,14 +4,15 @@
  *   4096     state page      count, heap_used, area, index_used             (the writer's words)
  *   8192     slots           capacity x { u64 seq, copy 0, copy 1 }, whole cache lines
  *   ...      heap            { u32 len, bytes } padded to 4
- *   ...      index areas     2^12, 2^13, ... entries of { u32 tag, u32 no }; `area` says which is in force
+ *   ...      index areas     2^12, 2^13, ... entries of { u32 tag, u32 no }; `area` says which
  *
- * seq 0: no record; else copy seq & 1 is the record.  The writer fills the other copy, then stores seq + 1.  A
- * reader copies, then looks whether seq is still the same: if it is, nobody had begun to write that copy.  All
- * words are atomic: loads acquire and stores release, which are plain moves here and order copy and seq.
+ * seq 0: no record; else copy seq & 1 is the record.  The writer fills the other copy, then stores
+ * seq + 1.  A reader copies, then looks whether seq is still the same: if it is, nobody had begun
+ * to write that copy.  All words are atomic: loads acquire and stores release, which are plain
+ * moves here and order copy and seq.
  *
- * The index doubles by filling the next area and then publishing it; the last one stays as it was, so a reader
- * that still walks it misses nothing that was there when it came.
+ * The index doubles by filling the next area and then publishing it; the last one stays as it was,
+ * so a reader that still walks it misses nothing that was there when it came.
  */
 #include "transport/table.h"
 #include "transport/pages.h"
@@ -90,7 +91,8 @@ lay_out(table *t, const table_constant *c)
     t->copy_len = (uint32_t)round_up(c->record_size, 8);
     t->slot_len = (uint32_t)round_up(8 + 2 * t->copy_len, 64);
     t->area_max_log = AREA_MIN_LOG;
-    while (t->area_max_log < AREA_MAX_LOG && UINT64_C(1) << t->area_max_log < UINT64_C(4) * c->capacity)
+    while (t->area_max_log < AREA_MAX_LOG &&
+           UINT64_C(1) << t->area_max_log < UINT64_C(4) * c->capacity)
         t->area_max_log++;
     t->slots_at = at;
     at += round_up((uint64_t)t->capacity * t->slot_len, PAGE_LEN);
@@ -111,8 +113,11 @@ is_constant(const table_constant *c)
 int
 table_create(const char *path, uint32_t record_size, uint32_t capacity, uint64_t heap_max)
 {
-    table_constant c = { .magic = TABLE_MAGIC, .abi = TABLE_ABI, .record_size = record_size,
-                         .capacity = capacity, .heap_max = heap_max };
+    table_constant c = { .magic = TABLE_MAGIC,
+                         .abi = TABLE_ABI,
+                         .record_size = record_size,
+                         .capacity = capacity,
+                         .heap_max = heap_max };
     table          t = { 0 };
     int            fd = -1;
     int            rc;
@@ -203,7 +208,8 @@ table_capacity(const table *t)
 uint32_t
 table_count(const table *t)
 {
-    return (uint32_t)min_u64(atomic_load_explicit(&t->state->count, memory_order_acquire), t->capacity);
+    return (uint32_t)min_u64(atomic_load_explicit(&t->state->count, memory_order_acquire),
+                             t->capacity);
 }
 
 /* ---- records ---- */
@@ -307,7 +313,9 @@ table_word(const table *t, uint32_t no, size_t offset)
     uint64_t seq = seq_of(t, no, &slot);
 
     ASSERT(offset % 8 == 0 && offset < t->copy_len);
-    return seq == 0 ? 0 : atomic_load_explicit(copy_of(t, slot, seq) + offset / 8, memory_order_acquire);
+    return seq == 0
+               ? 0
+               : atomic_load_explicit(copy_of(t, slot, seq) + offset / 8, memory_order_acquire);
 }
 
 void
@@ -407,7 +415,8 @@ enter(word *area, uint64_t log, uint64_t entry)
     }
 }
 
-/* The next area: backed, cleared of what a predecessor killed half-way may have left, filled, in force. */
+/* The next area: backed, cleared of what a predecessor killed half-way may have left, filled, in
+ * force. */
 static int
 grow_index(table *t, uint64_t log)
 {
@@ -416,7 +425,8 @@ grow_index(table *t, uint64_t log)
     uint64_t used = 0;
     int      rc;
 
-    rc = pages_back(t->fd, (uint64_t)((uint8_t *)to - t->base), (UINT64_C(1) << to_log) * sizeof(word));
+    rc = pages_back(t->fd, (uint64_t)((uint8_t *)to - t->base),
+                    (UINT64_C(1) << to_log) * sizeof(word));
     if (rc < 0)
         return err(rc, "index");
     for (uint64_t i = 0; i < UINT64_C(1) << to_log; i++)
@@ -470,7 +480,8 @@ put_record(table *t, uint32_t no, const void *record)
     uint64_t seq;
     int      rc;
 
-    rc = back(t, t->slots, &t->slots_backed, (uint64_t)no * t->slot_len, (uint64_t)t->capacity * t->slot_len);
+    rc = back(t, t->slots, &t->slots_backed, (uint64_t)no * t->slot_len,
+              (uint64_t)t->capacity * t->slot_len);
     if (rc < 0)
         return rc;
     seq = atomic_load_explicit(slot, memory_order_relaxed);
@@ -511,7 +522,8 @@ table_put(table *t, uint32_t no, uint64_t hash, const void *record)
 view
 table_string_view(const table *t, table_string s)
 {
-    uint64_t used = min_u64(atomic_load_explicit(&t->state->heap_used, memory_order_acquire), t->heap_max);
+    uint64_t used =
+        min_u64(atomic_load_explicit(&t->state->heap_used, memory_order_acquire), t->heap_max);
     uint32_t len;
 
     if (s < HEAP_START || s % 4 != 0 || (uint64_t)s + sizeof len > used)
@@ -543,7 +555,8 @@ table_put_string(table *t, view s)
         return UINT32_MAX;
     memcpy(t->heap + at, &len, sizeof len);
     memcpy(t->heap + at + sizeof len, s.at, s.len);
-    atomic_store_explicit(&t->state->heap_used, round_up(at + sizeof len + s.len, 4), memory_order_release);
+    atomic_store_explicit(&t->state->heap_used, round_up(at + sizeof len + s.len, 4),
+                          memory_order_release);
     *known = (table_string)at;
     return *known;
 }

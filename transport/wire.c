@@ -1,18 +1,22 @@
 /* wire.c - bells, sleep, and the descriptor that stands for all of an actor's sockets.
  *
- *   peers' PUSH ──note──▶ PULL ┐
- *   far ROUTER ◀──frames──▶ DEALER, ROUTER (road.c) ├─▶ one epoll descriptor ─▶ wire_wait, or a foreign loop
- *   helper threads ──▶ eventfd ┘
+ *   peers' PUSH ───notes───▶ PULL (bell)                  ┐
+ *   far ROUTER ◀──frames──▶ DEALER (road.c), one an edge  ├─▶ one epoll descriptor ─▶ wire_wait,
+ *   far DEALER ◀──frames──▶ ROUTER (gate.c)               │                           a foreign loop
+ *   helper threads ────────▶ eventfd                      ┘
  *
- * ZMQ_FD's rule: its signal may be consumed by any call on the socket.  So a socket is drained until EAGAIN
- * after every call on it, and nothing else calls it: then a signal not yet consumed is there for epoll to see.
- * A PULL socket is only ever received from, which makes that easy; the roads keep the rule in road.c.
+ * ZMQ_FD's rule: its signal may be consumed by any call on the socket.  So a socket is drained
+ * until EAGAIN after every call on it, and nothing else calls it: then a signal not yet consumed is
+ * there for epoll to see. A PULL socket is only ever received from, which makes that easy;
+ * road.c and gate.c keep the rule for theirs.
  *
- * Notes come only to who said that it sleeps.  Awake, wire_pump() therefore costs one branch; a late note
- * costs one look.  An endpoint's name ends in the epoch of its owner's life, so a note or a frame for a
- * predecessor goes nowhere, and neither inproc (which does not reconnect) nor a stale socket file matters.
+ * Notes come only to who said that it sleeps.  Awake, wire_pump() therefore costs one branch; a
+ * late note costs one look.  An endpoint's name ends in the epoch of its owner's life, so a note or
+ * a frame for a predecessor goes nowhere, and neither inproc (which does not reconnect) nor a stale
+ * socket file matters.
  */
 #include "transport/wire.h"
+#include "transport/gate.h"
 #include "transport/road.h"
 #include "transport/slot.h"
 
@@ -30,9 +34,21 @@
 #include <unistd.h>
 #include <zmq.h>
 
-enum { WIRE_FOREIGN_MAX = 64, EVENTS_MAX = 64, NOTES_MAX = 4096, SOCKETS_MAX = 8192, BELL_HWM = 16, ENDPOINT_MAX = 256 };
+enum {
+    WIRE_FOREIGN_MAX = 64,
+    EVENTS_MAX = 64,
+    NOTES_MAX = 4096,
+    SOCKETS_MAX = 8192,
+    BELL_HWM = 16,
+    ENDPOINT_MAX = 256
+};
 enum { MISSED_AFTER_NS = 1000000000, NOTE_ON_ITS_WAY_NS = 50000000 };
-enum { LOOK_NOTES = -1, LOOK_POKED = -2, LOOK_TIMER = -3, LOOK_GATE = -4 }; /* epoll data; else: an edge number */
+enum {
+    LOOK_NOTES = -1,
+    LOOK_POKED = -2,
+    LOOK_TIMER = -3,
+    LOOK_GATE = -4
+}; /* epoll data; else: an edge number */
 
 typedef struct peer {
     addr     who;
@@ -108,13 +124,17 @@ wire_slot_create(const char *run_dir, addr who)
 /* ---- endpoints ---- */
 
 static int
-endpoint(const wire *w, char out[ENDPOINT_MAX], const char *what, addr of, uint64_t epoch, bool same_process)
+endpoint(const wire *w, char out[ENDPOINT_MAX], const char *what, addr of, uint64_t epoch,
+         bool same_process)
 {
-    size_t room = same_process ? ENDPOINT_MAX : sizeof "ipc://" + sizeof ((struct sockaddr_un *)0)->sun_path - 1;
-    int    n = snprintf(out, ENDPOINT_MAX, "%s%s/%s.%s.%u.%llu", same_process ? "inproc://" : "ipc://",
-                        w->dir, what, kind_name(addr_kind(of)), addr_part(of), (unsigned long long)epoch);
+    size_t room = same_process ? ENDPOINT_MAX
+                               : sizeof "ipc://" + sizeof((struct sockaddr_un *)0)->sun_path - 1;
+    int    n =
+        snprintf(out, ENDPOINT_MAX, "%s%s/%s.%s.%u.%llu", same_process ? "inproc://" : "ipc://",
+                 w->dir, what, kind_name(addr_kind(of)), addr_part(of), (unsigned long long)epoch);
 
-    return n > 0 && (size_t)n < room ? E_OK : err(E_RANGE, "%s is too long for a socket's path", w->dir);
+    return n > 0 && (size_t)n < room ? E_OK
+                                     : err(E_RANGE, "%s is too long for a socket's path", w->dir);
 }
 
 static int
@@ -168,7 +188,8 @@ watch(wire *w, int fd, int32_t what)
 {
     struct epoll_event ev = { .events = EPOLLIN, .data.u32 = (uint32_t)what };
 
-    return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ? E_OK : err_errno(errno, "watch a socket");
+    return epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &ev) == 0 ? E_OK
+                                                            : err_errno(errno, "watch a socket");
 }
 
 static int
@@ -381,7 +402,8 @@ travel(wire *w, edge *e)
         return;
     rc = endpoint(w, name, "road", e->peer->who, epoch, e->peer->same_process);
     if (rc == E_OK)
-        rc = road_connect(e->road, w->ctx, name, epoch); /* closing the last socket took its descriptor out */
+        rc = road_connect(e->road, w->ctx, name,
+                          epoch); /* closing the last socket took its descriptor out */
     if (rc == E_OK)
         rc = watch_socket(w, road_socket(e->road), (int32_t)(e - w->edges));
     if (rc < 0)
@@ -435,7 +457,8 @@ bell_ready(wire *w, peer *p)
     set_int(p->push, ZMQ_SNDHWM, BELL_HWM);
     set_int(p->push, ZMQ_RECONNECT_IVL, 10);
     set_int(p->push, ZMQ_RECONNECT_IVL_MAX, 200);
-    if (endpoint(w, name, "bell", p->who, epoch, p->same_process) == E_OK && zmq_connect(p->push, name) == 0) {
+    if (endpoint(w, name, "bell", p->who, epoch, p->same_process) == E_OK &&
+        zmq_connect(p->push, name) == 0) {
         p->epoch = epoch;
         return true;
     }
@@ -445,7 +468,8 @@ bell_ready(wire *w, peer *p)
     return false;
 }
 
-/* A refusal may only mean that libzmq has not looked for a millisecond what the peer took: look, and try again. */
+/* A refusal may only mean that libzmq has not looked for a millisecond what the peer took: look,
+ * and try again. */
 static bool
 send_note(void *push)
 {
@@ -599,10 +623,10 @@ wire_pump(wire *w)
 void
 wire_sleep(wire *w)
 {
+    slot_park(w->slot);
     for (uint32_t i = 0; i < w->edge_count; i++)
         if (w->edges[i].in)
             w->edges[i].tail_at_sleep = lane_tail(w->edges[i].lane);
-    slot_park(w->slot);
     w->look = true;
     /* Our own sends may have consumed a signal: look, and if something came, do not sleep on it. */
     if ((w->has_roads || w->gate != NULL) && wire_pump(w))
@@ -620,7 +644,7 @@ wire_awake(wire *w)
 static void
 count_missed(wire *w)
 {
-    struct pollfd p = { .fd = w->epoll, .events = POLLIN };
+    struct pollfd   p = { .fd = w->epoll, .events = POLLIN };
     struct timespec wait = { .tv_nsec = NOTE_ON_ITS_WAY_NS };
     bool            missed = false;
 
@@ -637,7 +661,8 @@ void
 wire_wait(wire *w, uint64_t ns, const int *fds, bool *ready, uint32_t fd_count)
 {
     struct pollfd   p[1 + WIRE_FOREIGN_MAX] = { { .fd = w->epoll, .events = POLLIN } };
-    struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+    struct timespec wait = { .tv_sec = (time_t)(ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000) };
     int             n;
 
     ASSERT(fd_count <= WIRE_FOREIGN_MAX);

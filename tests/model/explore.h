@@ -1,4 +1,5 @@
-/* explore.h - every reachable state of a small model: a set of 64-bit states and a list of those to visit. */
+/* explore.h - every reachable state of a small model: a set of 64-bit states and a list of those to
+ * visit. */
 #ifndef HALTLESS_TESTS_MODEL_EXPLORE_H
 #define HALTLESS_TESTS_MODEL_EXPLORE_H
 
@@ -19,7 +20,8 @@ typedef struct explore {
 static inline explore
 explore_from(uint64_t first)
 {
-    explore x = { calloc(2 * EXPLORE_MAX, sizeof(uint64_t)), calloc(EXPLORE_MAX, sizeof(uint64_t)), 1, 0 };
+    explore x = { calloc(2 * EXPLORE_MAX, sizeof(uint64_t)), calloc(EXPLORE_MAX, sizeof(uint64_t)),
+                  1, 0 };
 
     if (x.seen == NULL || x.todo == NULL)
         abort();

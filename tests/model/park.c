@@ -1,4 +1,4 @@
-/* park.c - does a sleeper always hear of what was published?  All interleavings, with store buffers.
+/* park.c - does a sleeper always hear of what was published?  All runs, with store buffers.
  *
  *   producer, for each message         consumer, until it has them all
  *     tail = i                           look: take everything up to tail
@@ -7,12 +7,13 @@
  *     if p is odd and not rung for:      nothing new up to tail?  sleep until the bell
  *         ring; rung = p                 parked += 1 (even: awake), look again
  *
- * Each side's stores wait in a buffer of its own (as on x86) and reach memory later, in order; a fence waits for
- * that.  A seq_cst store is a store with the fence.  A state in which nothing can move, the consumer sleeping
- * with messages unread, is a lost wake-up.  With both fences there is none; without either there is.
+ * Each side's stores wait in a buffer of its own (as on x86) and reach memory later, in order; a
+ * fence waits for that.  A seq_cst store is a store with the fence.  A state in which nothing can
+ * move, the consumer sleeping with messages unread, is a lost wake-up.  With both fences there is
+ * none; without either there is.
  *
- * The words that wake a producer waiting for room (starved, then a look at head; head, then a look at starved)
- * have the same shape with the sides exchanged.
+ * The words that wake a producer waiting for room (starved, then a look at head; head, then a look
+ * at starved) have the same shape with the sides exchanged.
  */
 #include "tests/model/explore.h"
 
@@ -20,13 +21,13 @@ enum { MESSAGES = 3, BUFFER = 3 };
 enum { LOOK, PARK, SECOND_LOOK, ASLEEP, WAKE, FENCE_WAKE, HAS_ALL };
 
 typedef struct world {
-    uint8_t tail, parked;        /* memory */
+    uint8_t tail, parked;            /* memory */
     uint8_t p_buffer[BUFFER], p_len; /* of tail */
     uint8_t c_buffer[BUFFER], c_len; /* of parked */
-    uint8_t sent;                /* producer: messages stored */
-    uint8_t stored;              /* producer: between the store and the look */
-    uint8_t rung;                /* the parked value it rang for */
-    uint8_t at, read, own;       /* consumer: where, up to what, its parked word */
+    uint8_t sent;                    /* producer: messages stored */
+    uint8_t stored;                  /* producer: between the store and the look */
+    uint8_t rung;                    /* the parked value it rang for */
+    uint8_t at, read, own;           /* consumer: where, up to what, its parked word */
     uint8_t bell;
 } world;
 
@@ -39,7 +40,8 @@ pack(const world *w)
     PUT(w->tail, 2), PUT(w->parked, 5), PUT(w->p_len, 2), PUT(w->c_len, 2), PUT(w->sent, 2);
     for (int i = 0; i < BUFFER; i++)
         PUT(i < w->p_len ? w->p_buffer[i] : 0, 2), PUT(i < w->c_len ? w->c_buffer[i] : 0, 5);
-    PUT(w->stored, 1), PUT(w->rung, 5), PUT(w->at, 3), PUT(w->read, 2), PUT(w->own, 5), PUT(w->bell, 1);
+    PUT(w->stored, 1), PUT(w->rung, 5), PUT(w->at, 3), PUT(w->read, 2), PUT(w->own, 5),
+        PUT(w->bell, 1);
 #undef PUT
     return s;
 }
@@ -144,7 +146,8 @@ loses_a_wake_up(bool producer_fence, bool consumer_fence, uint32_t *states)
 
     while (!lost && explore_next(&x, &s)) {
         world w[4] = { unpack(s), unpack(s), unpack(s), unpack(s) };
-        bool  moved[4] = { producer_moves(&w[0], producer_fence), consumer_moves(&w[1], consumer_fence),
+        bool  moved[4] = { producer_moves(&w[0], producer_fence),
+                           consumer_moves(&w[1], consumer_fence),
                            memory_takes(&w[2].tail, w[2].p_buffer, &w[2].p_len),
                            memory_takes(&w[3].parked, w[3].c_buffer, &w[3].c_len) };
 
@@ -170,7 +173,8 @@ main(void)
         bool     lost = loses_a_wake_up(producer, consumer, &states);
 
         (void)printf("producer %s, consumer %s: %s (%u states)\n", producer ? "seq_cst" : "release",
-                     consumer ? "seq_cst" : "release", lost ? "a wake-up is lost" : "none is lost", states);
+                     consumer ? "seq_cst" : "release", lost ? "a wake-up is lost" : "none is lost",
+                     states);
         wrong += lost == (producer && consumer);
     }
     return wrong == 0 ? 0 : 1;

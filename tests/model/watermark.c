@@ -1,11 +1,11 @@
 /* watermark.c - is every message applied once, whenever the consumer is killed?  All runs.
  *
- *   take up to BATCH messages (from head on, after a crash) -> commit them to the store -> acknowledge (head)
+ *   take up to BATCH messages (from head on, after a crash) -> commit them to the store ->
+ * acknowledge (head)
  *
- * The consumer may be killed between any two steps, CRASHES times.  Four ways to know what was applied:
- *   no watermark          redelivered messages are applied again
- *   mark after the data   a kill between the two: applied again
- *   mark before the data  a kill between the two: never applied
+ * The consumer may be killed between any two steps, CRASHES times.  Four ways to know what was
+ * applied: no watermark          redelivered messages are applied again mark after the data   a
+ * kill between the two: applied again mark before the data  a kill between the two: never applied
  *   mark with the data    one write, all or nothing: once
  */
 #include "tests/model/explore.h"
@@ -103,7 +103,8 @@ step(world *w, enum way way)
     }
 }
 
-/* A successor knows what is stored, and head.  One that finds its batch marked has nothing to commit. */
+/* A successor knows what is stored, and head.  One that finds its batch marked has nothing to
+ * commit. */
 static bool
 crash(world *w, enum way way)
 {
@@ -164,7 +165,8 @@ main(void)
     for (enum way way = NO_MARK; way < WAYS; way++) {
         verdict v = explore_all(way);
 
-        (void)printf("%s: %s, %s\n", ways[way].name, v.twice ? "applied twice" : "never twice", v.lost ? "lost" : "never lost");
+        (void)printf("%s: %s, %s\n", ways[way].name, v.twice ? "applied twice" : "never twice",
+                     v.lost ? "lost" : "never lost");
         wrong += v.twice != ways[way].expected.twice || v.lost != ways[way].expected.lost;
     }
     return wrong == 0 ? 0 : 1;

@@ -1,14 +1,20 @@
+#include "transport/board.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
-#include "transport/board.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 
-static const board_limits limits = { .tenants = 100, .users = 100, .keys = 100, .blocked = 4,
-                                     .machines = 5000, .rules = 100, .series = 20000, .parts = 2 };
+static const board_limits limits = { .tenants = 100,
+                                     .users = 100,
+                                     .keys = 100,
+                                     .blocked = 4,
+                                     .machines = 5000,
+                                     .rules = 100,
+                                     .series = 20000,
+                                     .parts = 2 };
 
 static const char *
 fresh(void)
@@ -39,7 +45,11 @@ id_of(uint8_t n)
 static void
 put_machine(board *b, uint32_t no, uint32_t tenant, const char *identifier, uint32_t flags)
 {
-    board_machine m = { .id = id_of((uint8_t)no), .no = no, .tenant = tenant, .flags = flags, .part = (uint16_t)(no % 2) };
+    board_machine m = { .id = id_of((uint8_t)no),
+                        .no = no,
+                        .tenant = tenant,
+                        .flags = flags,
+                        .part = (uint16_t)(no % 2) };
 
     CHECK_OK(board_put_machine(b, &m, view_str(identifier), view_str("a name"), view_str("")));
 }
@@ -47,12 +57,14 @@ put_machine(board *b, uint32_t no, uint32_t tenant, const char *identifier, uint
 static void
 what_the_registry_puts_everyone_finds(void **state)
 {
-    const char   *dir = fresh();
-    board        *w = opened(dir, addr_of(KIND_REGISTRY, 0));
-    board        *r = opened(dir, addr_of(KIND_FRONT, 0));
-    board_tenant  tenant = { .id = id_of(1), .no = 1, .flags = BOARD_LIVE, .tier = TIER_PRO };
-    board_user    user = { .id = id_of(2), .no = 3, .tenant = 1 };
-    board_key     key = { .hash = { 9, 9 }, .id = id_of(4), .no = 2, .tenant = 1, .scopes = SCOPE_INGEST };
+    const char  *dir = fresh();
+    board       *w = opened(dir, addr_of(KIND_REGISTRY, 0));
+    board       *r = opened(dir, addr_of(KIND_FRONT, 0));
+    board_tenant tenant = { .id = id_of(1), .no = 1, .flags = BOARD_LIVE, .tier = TIER_PRO };
+    board_user   user = { .id = id_of(2), .no = 3, .tenant = 1 };
+    board_key    key = {
+           .hash = { 9, 9 }, .id = id_of(4), .no = 2, .tenant = 1, .scopes = SCOPE_INGEST
+    };
     board_rule    rule = { .id = id_of(5), .no = 7, .tenant = 1, .threshold = 4.5 };
     board_blocked blocked = { .jti = id_of(6), .until_us = 1 };
     uuid          none = id_of(99);
@@ -118,7 +130,8 @@ count_series(const board *b, uint16_t part, uint32_t machine)
 {
     uint32_t n = 0;
 
-    for (uint32_t s = board_machine_first_series(b, part, machine); s != 0; s = board_next_series(b, part, s)) {
+    for (uint32_t s = board_machine_first_series(b, part, machine); s != 0;
+         s = board_next_series(b, part, s)) {
         board_series rec;
 
         CHECK(table_read(board_table(b, BOARD_SERIES, part), s, &rec));
@@ -143,7 +156,8 @@ series_are_found_and_listed_by_machine(void **state)
             char name[16];
 
             (void)snprintf(name, sizeof name, "metric%u", i);
-            CHECK_OK(board_put_series(w, 1, (m - 1) * 5 + i + 1, m, 1, view_str(name), view_str("C")));
+            CHECK_OK(
+                board_put_series(w, 1, (m - 1) * 5 + i + 1, m, 1, view_str(name), view_str("C")));
         }
     for (uint32_t m = 1; m <= 3; m++)
         CHECK_EQ(count_series(r, 1, m), 5);
@@ -164,22 +178,24 @@ series_are_found_and_listed_by_machine(void **state)
 static void
 a_rebuilt_board_is_the_same(void **state)
 {
-    const char    *dir = fresh();
-    board_arrival  a = { .arrived_us = 5, .newest_us = 6 };
-    board_latest   l = { .time_us = 7, .value = 1.5, .lsn = 8 };
-    bool           same;
+    const char   *dir = fresh();
+    board_arrival a = { .arrived_us = 5, .newest_us = 6 };
+    board_latest  l = { .time_us = 7, .value = 1.5, .lsn = 8 };
+    bool          same;
 
     (void)state;
     for (int life = 0; life < 3; life++) {
         board *w = opened(dir, addr_of(KIND_INGEST, 0));
 
         for (uint32_t i = 1; i <= 4; i++) {
-            CHECK_OK(board_put_series(w, 0, i, 1, 1, view_of("abcd", i), view_str(life < 2 ? "C" : "F")));
+            CHECK_OK(board_put_series(w, 0, i, 1, 1, view_of("abcd", i),
+                                      view_str(life < 2 ? "C" : "F")));
             CHECK_OK(board_put_latest(w, 0, i, &l));
             CHECK_OK(board_put_arrival(w, 0, 1, &a));
         }
         CHECK_EQ(count_series(w, 0, 1), 4);
-        CHECK_EQ(board_series_no(w, 0, 1, view_str("abc"), view_str(life < 2 ? "C" : "F"), &same), 3);
+        CHECK_EQ(board_series_no(w, 0, 1, view_str("abc"), view_str(life < 2 ? "C" : "F"), &same),
+                 3);
         CHECK(same);
         memset(&a, 0, sizeof a);
         CHECK(board_arrival_of(w, 0, 1, &a));
@@ -246,7 +262,8 @@ words_tell_what_changed_and_who_watches(void **state)
     board_watch_tenant(front, 3, 100, true);
     CHECK(board_anyone_watches(r));
     CHECK(board_front_watches(r, 3, 100));
-    CHECK(!board_front_watches(r, 3, 99) && !board_front_watches(r, 2, 100) && !board_front_watches(r, 3, 10000));
+    CHECK(!board_front_watches(r, 3, 99) && !board_front_watches(r, 2, 100) &&
+          !board_front_watches(r, 3, 10000));
     board_watch_tenant(front, 3, 100, false);
     CHECK(!board_anyone_watches(r));
     board_watch_tenant(front, 3, 64, true);
@@ -295,7 +312,8 @@ a_series_is_found_in_no_time(void **state)
     (void)clock_gettime(CLOCK_MONOTONIC, &from);
     for (uint32_t round = 0; round < 20; round++)
         for (uint32_t i = 1; i <= 5000; i++)
-            CHECK(board_series_no(w, 0, 1 + i / 5, view_of("metric_number_012345" , 14), view_str("mm/s"), &same) == 0);
+            CHECK(board_series_no(w, 0, 1 + i / 5, view_of("metric_number_012345", 14),
+                                  view_str("mm/s"), &same) == 0);
     (void)clock_gettime(CLOCK_MONOTONIC, &to);
     ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000 + (uint64_t)(to.tv_nsec - from.tv_nsec);
     print_message("absent: %llu ns\n", (unsigned long long)ns / 100000);

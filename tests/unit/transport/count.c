@@ -1,6 +1,6 @@
+#include "transport/count.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
-#include "transport/count.h"
 
 static counters *
 fresh(bool writer, uint16_t part)
@@ -97,10 +97,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_reader_sees_what_the_writer_counts),
-        TEST(creating_again_keeps_the_counts),
-        TEST(a_quantile_is_wrong_by_less_than_an_eighth),
-        TEST(quantiles_split_the_readings),
+        TEST(a_reader_sees_what_the_writer_counts),       TEST(creating_again_keeps_the_counts),
+        TEST(a_quantile_is_wrong_by_less_than_an_eighth), TEST(quantiles_split_the_readings),
         TEST(counters_of_somebody_else_are_refused),
     };
 

@@ -1,6 +1,6 @@
+#include "transport/lane.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
-#include "transport/lane.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -30,7 +30,8 @@ new_lane(uint64_t capacity)
 {
     const char *path = scratch_file("lane");
 
-    CHECK_OK(lane_create(path, capacity, addr_of(KIND_FRONT, 0), addr_of(KIND_INGEST, 1), &generation));
+    CHECK_OK(
+        lane_create(path, capacity, addr_of(KIND_FRONT, 0), addr_of(KIND_INGEST, 1), &generation));
     return path;
 }
 
@@ -85,8 +86,8 @@ is_empty(lane *l)
     return none;
 }
 
-/* Every head cell, every fill, every length: a record is taken exactly when it fits, and comes out whole;
- * what lay before it comes out whole too.  The oracle is one line: used + need <= CELLS. */
+/* Every head cell, every fill, every length: a record is taken exactly when it fits, and comes out
+ * whole; what lay before it comes out whole too.  The oracle is one line: used + need <= CELLS. */
 static void
 every_head_tail_and_length_of_a_small_ring_is_right(void **state)
 {
@@ -345,7 +346,8 @@ map_raw(const char *path)
     return raw;
 }
 
-/* Reads until nothing comes; sums the bodies so that every byte is touched.  True when it was quarantined. */
+/* Reads until nothing comes; sums the bodies so that every byte is touched.  True when it was
+ * quarantined. */
 static bool
 read_all(lane *in, uint64_t *sum)
 {

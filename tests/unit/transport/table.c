@@ -1,6 +1,6 @@
+#include "transport/table.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
-#include "transport/table.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -251,8 +251,8 @@ memory_is_taken_as_it_is_used(void **state)
 enum { HOT = 16, ROUNDS = 200000, GROWN = 20000 };
 
 typedef struct shared {
-    const char  *path;
-    _Atomic bool stop;
+    const char      *path;
+    _Atomic bool     stop;
     _Atomic uint64_t entered;
 } shared;
 

@@ -1,6 +1,6 @@
+#include "transport/wire.h"
 #include "tests/unit/check.h"
 #include "tests/unit/scratch.h"
-#include "transport/wire.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -83,7 +83,8 @@ close_end(end *e)
     lane_close(&e->in);
 }
 
-/* As a kernel does it: pump, look, say asleep, look again, sleep, awake.  `look` is what it waits for. */
+/* As a kernel does it: pump, look, say asleep, look again, sleep, awake.  `look` is what it waits
+ * for. */
 typedef bool looks(end *e);
 
 static bool
@@ -402,7 +403,8 @@ foreign_descriptors_end_a_wait(void **state)
     wire_context_close(ctx);
 }
 
-/* Everything again from the acknowledged position, nothing twice below it, nothing lost, in order. */
+/* Everything again from the acknowledged position, nothing twice below it, nothing lost, in order.
+ */
 static void
 successors_go_on(carrier c)
 {
@@ -436,7 +438,8 @@ successors_go_on(carrier c)
             close_end(&to);
             to = open_end(ctx, b, c, true);
             done -= 6;
-            for (uint64_t deadline = now_ms() + 5000; !lane_has_more(to.in) && now_ms() < deadline;) {
+            for (uint64_t deadline = now_ms() + 5000;
+                 !lane_has_more(to.in) && now_ms() < deadline;) {
                 wire_kick(from.w, from.out_edge);
                 (void)wire_pump(from.w);
                 (void)wire_pump(to.w);
@@ -468,7 +471,8 @@ a_successor_goes_on_where_a_zmq_edge_was(void **state)
     successors_go_on(CARRIER_ZMQ);
 }
 
-/* Life after life of a consumer process is killed; its successor hears all that was not acknowledged. */
+/* Life after life of a consumer process is killed; its successor hears all that was not
+ * acknowledged. */
 static void
 consume_for_ever(carrier c, int report)
 {
@@ -495,7 +499,8 @@ spawn_consumer(carrier c, int report)
     return pid;
 }
 
-/* What the lives reported: from 0 on without a gap; a repeat only of the one whose acknowledgement was under way. */
+/* What the lives reported: from 0 on without a gap; a repeat only of the one whose acknowledgement
+ * was under way. */
 static void
 check_reports(int fd, uint64_t count)
 {
