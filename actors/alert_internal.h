@@ -84,6 +84,8 @@ typedef struct alert {
     uint8_t     *status; /* by machine; STATUS_UNKNOWN: not looked at yet */
     uint32_t     status_room;
     uint32_t     walk_at;
+    bool         walked;    /* once at least */
+    uint32_t     old_count; /* machines there were then */
     status_slot  status_flying[STATUS_FLYING_MAX];
     uint32_t     ticks;
 } alert;

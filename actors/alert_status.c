@@ -1,7 +1,7 @@
 /* alert_status.c - the walk over the machines: each one's status, and who is told when it changed.
  *
- * A bounded number of machines a tick.  A machine that is looked at for the first time is only
- * recorded.
+ * A bounded number of machines a tick.  Of machines that were there before this actor the first look is only
+ * recorded; one that is made later was offline before its first look, however soon it reported.
  */
 #include "actors/alert_internal.h"
 
@@ -30,6 +30,8 @@ look_at(alert *a, uint32_t no)
 {
     uint8_t old_status = a->status[no], now = status_now(a, no);
 
+    if (old_status == STATUS_UNKNOWN && no > a->old_count)
+        old_status = STATUS_OFFLINE;
     if (now == old_status)
         return;
     if (old_status == STATUS_UNKNOWN || now == STATUS_UNKNOWN || alert__status_changed(a, no, old_status, now))
@@ -48,6 +50,10 @@ alert__walk(alert *a)
         ASSERT(a->status != NULL);
         memset(a->status + a->status_room, STATUS_UNKNOWN, room - a->status_room);
         a->status_room = room;
+    }
+    if (!a->walked) {
+        a->walked = true;
+        a->old_count = count;
     }
     for (uint32_t i = 0; i < WALK_A_TICK && i < count; i++) {
         a->walk_at = a->walk_at < count ? a->walk_at + 1 : 1;
