@@ -117,7 +117,8 @@ put_times(uint8_t *at, const head_row *rows, uint32_t count, int64_t unit)
 
 /* NULL: malformed.  All sums wrap: what is wrong shows at the end, where the last time must be the summary's. */
 static const uint8_t *
-get_times(const uint8_t *at, const uint8_t *end, const chunk_summary *s, uint64_t unit, int64_t *times)
+get_times(const uint8_t *at, const uint8_t *end, const chunk_summary *s, uint64_t unit,
+          int64_t *times)
 {
     uint64_t time = (uint64_t)s->first_us;
     uint64_t step = 0;
@@ -204,7 +205,8 @@ put_decimals(uint8_t *at, const head_row *rows, uint32_t count, uint32_t k)
 }
 
 static const uint8_t *
-get_decimals(const uint8_t *at, const uint8_t *end, const chunk_summary *s, uint32_t k, double *values)
+get_decimals(const uint8_t *at, const uint8_t *end, const chunk_summary *s, uint32_t k,
+             double *values)
 {
     uint64_t n = 0;
     uint64_t code;
@@ -374,8 +376,8 @@ chunk_read(view chunk, chunk_summary *s)
         return err(h.version > CHUNK_VERSION ? E_NEWER : E_BAD, "a chunk of version %u", h.version);
     if (checksum(&h, chunk.at + sizeof h, chunk.len - sizeof h) != h.crc)
         return err(E_BAD, "a chunk's checksum is wrong");
-    if (s->count == 0 || s->count > CHUNK_ROWS_MAX || s->first_us > s->last_us || h.times >= COUNT_OF(units) ||
-        h.values > VALUES_XOR || h.decimals > DECIMALS_MAX)
+    if (s->count == 0 || s->count > CHUNK_ROWS_MAX || s->first_us > s->last_us ||
+        h.times >= COUNT_OF(units) || h.values > VALUES_XOR || h.decimals > DECIMALS_MAX)
         return err(E_BAD, "a chunk's summary is out of bounds");
     return E_OK;
 }

@@ -104,14 +104,14 @@ class_of(uint32_t room)
     uint32_t class = 0;
 
     while (class < ROOM_CLASSES && rooms[class] < room)
-        class++;
+        class ++;
     return class;
 }
 
 static head_row *
 take_rows(heads *h, uint32_t room)
 {
-    uint32_t   class = class_of(room);
+    uint32_t class = class_of(room);
     free_rows *f;
 
     h->row_bytes += (uint64_t)room * ROW;
@@ -131,7 +131,7 @@ take_rows(heads *h, uint32_t room)
 static void
 give_rows(heads *h, head_row *rows, uint32_t room)
 {
-    uint32_t   class = class_of(room);
+    uint32_t class = class_of(room);
     free_rows *f = (free_rows *)(void *)rows;
 
     h->row_bytes -= (uint64_t)room * ROW;
@@ -146,7 +146,7 @@ give_rows(heads *h, head_row *rows, uint32_t room)
 static void
 grow(heads *h, head *d)
 {
-    uint32_t  class = class_of(d->room + 1);
+    uint32_t class = class_of(d->room + 1);
     uint32_t  room = class < ROOM_CLASSES ? rooms[class] : 2 * d->room;
     head_row *rows = take_rows(h, room);
 
@@ -242,6 +242,17 @@ heads_prefetch(const heads *h, uint32_t at)
 {
     if (at != 0)
         __builtin_prefetch(at_number(h, at), 1);
+}
+
+void
+heads_prefetch_row(const heads *h, uint32_t at)
+{
+    const head *d;
+
+    if (at == 0)
+        return;
+    d = at_number(h, at);
+    __builtin_prefetch(d->rows + d->count, 1);
 }
 
 static void

@@ -34,7 +34,9 @@ void   heads_free(heads **h);
 uint32_t heads_append(heads *h, uint32_t at, uint32_t series, const head_row *row, uint64_t lsn);
 const head *heads_at(const heads *h, uint32_t at); /* at > 0 and in use */
 void     heads_drop(heads *h, uint32_t at);
+/* Three misses a row, each asked for ahead: its series (series.h), its head, the place in the head's rows. */
 void     heads_prefetch(const heads *h, uint32_t at);
+void     heads_prefetch_row(const heads *h, uint32_t at);
 
 uint32_t heads_oldest(const heads *h);                /* 0: there is none */
 uint32_t heads_younger(const heads *h, uint32_t at);  /* next by age */

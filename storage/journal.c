@@ -30,7 +30,8 @@
 #include "storage/journal_file.h"
 
 enum {
-    BUFFER_LEN = (int)sizeof(block_head) + JOURNAL_BLOCK_MAX + JOURNAL_MARKS_MAX * (int)sizeof(journal_mark),
+    BUFFER_LEN =
+        (int)sizeof(block_head) + JOURNAL_BLOCK_MAX + JOURNAL_MARKS_MAX * (int)sizeof(journal_mark),
     BUFFER_ROOM = (BUFFER_LEN + JOURNAL_PAGE - 1) / JOURNAL_PAGE * JOURNAL_PAGE,
     TOUCHED_AHEAD = 512 << 10, /* of each buffer at open: a fresh page costs microseconds */
     ZEROS = 256 << 10,
@@ -44,25 +45,25 @@ enum buffer_state { BUFFER_IDLE, BUFFER_BUILDING, BUFFER_ENDED, BUFFER_WRITTEN }
 
 typedef struct buffer {
     _Atomic(enum buffer_state) state; /* the helper takes the step ENDED -> WRITTEN */
-    uint8_t          *at;
-    journal_block     seen; /* of an ended one */
-    uint32_t          len; /* head and payload so far */
-    uint32_t          mark_count;
-    uint64_t          last_lsn;
-    journal_mark      marks[JOURNAL_MARKS_MAX];
+    uint8_t                   *at;
+    journal_block              seen; /* of an ended one */
+    uint32_t                   len;  /* head and payload so far */
+    uint32_t                   mark_count;
+    uint64_t                   last_lsn;
+    journal_mark               marks[JOURNAL_MARKS_MAX];
 } buffer;
 
 struct journal {
-    char            dir[FS_PATH_MAX]; /* DIR/journal */
-    journal_config  config;
-    uuid            id;
-    buffer          buffers[2];
-    uint32_t        building; /* which of them */
-    uint8_t        *zeros;
+    char           dir[FS_PATH_MAX]; /* DIR/journal */
+    journal_config config;
+    uuid           id;
+    buffer         buffers[2];
+    uint32_t       building; /* which of them */
+    uint8_t       *zeros;
     /* the writing thread's */
-    bool            direct;
-    uint32_t        prepare_pause;
-    uint64_t        next_file, next_sequence;
+    bool             direct;
+    uint32_t         prepare_pause;
+    uint64_t         next_file, next_sequence;
     _Atomic uint64_t written_bytes, syncs;
     /* under lock */
     pthread_mutex_t lock;
@@ -190,7 +191,8 @@ journal_end(journal *j, uint64_t first_lsn, uint32_t rows, const uuid *generatio
                                .generation = *generation,
                                .marks = b->marks,
                                .mark_count = b->mark_count,
-                               .payload = view_of(b->at + sizeof(block_head), b->len - marks_len - sizeof(block_head)) };
+                               .payload = view_of(b->at + sizeof(block_head),
+                                                  b->len - marks_len - sizeof(block_head)) };
     b->state = BUFFER_ENDED;
 }
 
@@ -341,8 +343,10 @@ write_at(journal *j, int fd, const uint8_t *at, uint64_t len, uint64_t offset)
         if (n < 0)
             return err_errno(errno, "write %" PRIu64 " bytes to the journal", len);
         if (n < JOURNAL_PAGE && (uint64_t)n < len - done)
-            return err(E_NOSPACE, "write to the journal stopped at %" PRIu64 " of %" PRIu64, done, len);
-        done += (uint64_t)n == len - done ? (uint64_t)n : (uint64_t)n & ~(uint64_t)(JOURNAL_PAGE - 1);
+            return err(E_NOSPACE, "write to the journal stopped at %" PRIu64 " of %" PRIu64, done,
+                       len);
+        done +=
+            (uint64_t)n == len - done ? (uint64_t)n : (uint64_t)n & ~(uint64_t)(JOURNAL_PAGE - 1);
     }
     atomic_fetch_add_explicit(&j->written_bytes, len, memory_order_relaxed);
     return E_OK;
@@ -436,7 +440,8 @@ sum_used(journal *j)
 static int
 judge_budget(journal *j, uint64_t len)
 {
-    uint64_t bound = j->config.budget_bytes + j->config.budget_bytes / 4 + 2 * j->config.segment_bytes;
+    uint64_t bound =
+        j->config.budget_bytes + j->config.budget_bytes / 4 + 2 * j->config.segment_bytes;
 
     if (sum_used(j) + len > bound)
         return err(E_NOSPACE, "journal %s: its budget of %" PRIu64 " bytes is used up", j->dir,
@@ -699,7 +704,8 @@ set_config(journal *j, const journal_config *config)
 {
     j->config = *config;
     if (j->config.segment_bytes == 0)
-        j->config.segment_bytes = min_u64(JOURNAL_SEGMENT_BYTES, max_u64(1 << 20, config->budget_bytes / 4));
+        j->config.segment_bytes =
+            min_u64(JOURNAL_SEGMENT_BYTES, max_u64(1 << 20, config->budget_bytes / 4));
     j->config.segment_bytes = round_up(j->config.segment_bytes, JOURNAL_PAGE);
     ASSERT(j->config.segment_bytes <= JOURNAL_SEGMENT_BYTES_MAX);
     j->direct = !config->buffered;

@@ -48,8 +48,8 @@ typedef struct entry {
 typedef struct scan_file {
     uint64_t name;
     uint64_t size;
-    uint64_t own;   /* segment number; 0: no sound block */
-    uint64_t end;   /* behind its last own block */
+    uint64_t own;                      /* segment number; 0: no sound block */
+    uint64_t end;                      /* behind its last own block */
     uint64_t torn_segment, torn_bytes; /* an unsound block that names a segment */
 } scan_file;
 
@@ -96,7 +96,8 @@ list_files(scan *s)
         uint64_t name;
         int      end = 0;
 
-        if (sscanf(e->d_name, "%8" SCNu64 ".seg%n", &name, &end) != 1 || end == 0 || e->d_name[end] != '\0')
+        if (sscanf(e->d_name, "%8" SCNu64 ".seg%n", &name, &end) != 1 || end == 0 ||
+            e->d_name[end] != '\0')
             continue;
         if (s->file_count == room) {
             room = room == 0 ? 64 : 2 * room;
@@ -294,8 +295,8 @@ set_aside(scan *s, uint32_t file, uint64_t from, uint64_t to)
     int  rc;
 
     s->report->damaged++;
-    log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " to=%" PRIu64, s->files[file].name,
-              from, to);
+    log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " to=%" PRIu64,
+              s->files[file].name, from, to);
     if (s->report->damaged > DAMAGED_KEPT_MAX || load_file(s, file) < 0) {
         err_clear();
         return;
@@ -346,21 +347,23 @@ replay_one(scan *s, const entry *e)
     if (!is_sound(s, &h, e->offset))
         goto lost;
     marks_len = h.marks * sizeof(journal_mark);
-    b = (journal_block){ .first_lsn = h.first_lsn,
-                         .rows = h.rows,
-                         .wall_us = h.wall_us,
-                         .generation = h.generation,
-                         .marks = (const journal_mark *)(const void *)(s->bytes + e->offset + h.length - marks_len),
-                         .mark_count = h.marks,
-                         .payload = view_of(s->bytes + e->offset + sizeof h, h.length - sizeof h - marks_len) };
+    b = (journal_block){
+        .first_lsn = h.first_lsn,
+        .rows = h.rows,
+        .wall_us = h.wall_us,
+        .generation = h.generation,
+        .marks = (const journal_mark *)(const void *)(s->bytes + e->offset + h.length - marks_len),
+        .mark_count = h.marks,
+        .payload = view_of(s->bytes + e->offset + sizeof h, h.length - sizeof h - marks_len)
+    };
     s->report->blocks++;
     s->report->bytes += h.length;
     return s->order->replay(s->order->ctx, &b);
 lost: /* it was readable a moment ago: the disk is going */
     err_clear();
     s->report->damaged++;
-    log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " why=reread", s->files[e->file].name,
-              e->offset);
+    log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " why=reread",
+              s->files[e->file].name, e->offset);
     return E_OK;
 }
 
@@ -414,7 +417,8 @@ note_torn_tails(scan *s, journal_found *found)
     for (uint32_t i = 0; i < s->file_count; i++) {
         const scan_file *f = &s->files[i];
 
-        if (f->torn_segment < newest || f->torn_segment > newest + NUMBER_JUMP_MAX || f->torn_bytes == 0)
+        if (f->torn_segment < newest || f->torn_segment > newest + NUMBER_JUMP_MAX ||
+            f->torn_bytes == 0)
             continue;
         s->report->torn_bytes += f->torn_bytes;
         found->segment_max = max_u64(found->segment_max, f->torn_segment);
@@ -435,7 +439,8 @@ index_all(scan *s)
 }
 
 int
-journal_scan(const journal_scan_order *order, uuid *id, journal_found *found, journal_report *report)
+journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
+             journal_report *report)
 {
     scan *s = calloc(1, sizeof *s);
     int   rc;

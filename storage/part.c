@@ -32,7 +32,7 @@ enum item_kind { ITEM_ROWS = 1, ITEM_SERIES = 2 };
 enum {
     METRIC_LEN_MAX = 1020,
     UNIT_LEN_MAX = 256,
-    PREFETCH = 8,
+    PREFETCH = 12, /* rows between two steps of asking ahead */
 };
 
 typedef struct item_head {
@@ -172,6 +172,17 @@ show_row(part *p, uint32_t number, series *s, const head_row *row, uint64_t lsn)
     }
 }
 
+/* Row i is ours now; what the rows behind it will touch is asked for. */
+static inline void
+prefetch(const part *p, const item *it, uint32_t i)
+{
+    if (LIKELY(i + 3 * PREFETCH < it->rows)) {
+        series_prefetch(p->map, it->row[i + 3 * PREFETCH].series);
+        heads_prefetch(p->heads, series_at(p->map, it->row[i + 2 * PREFETCH].series)->head);
+        heads_prefetch_row(p->heads, series_at(p->map, it->row[i + PREFETCH].series)->head);
+    }
+}
+
 static void
 show_rows(part *p, const item *it, uint64_t lsn, part_row_fn *row_fn, void *ctx)
 {
@@ -179,10 +190,7 @@ show_rows(part *p, const item *it, uint64_t lsn, part_row_fn *row_fn, void *ctx)
         const reading_row *r = &it->row[i];
         head_row           row = { r->time_us, r->value };
 
-        if (i + PREFETCH < it->rows)
-            series_prefetch(p->map, it->row[i + PREFETCH].series);
-        if (i + PREFETCH / 2 < it->rows)
-            heads_prefetch(p->heads, series_at(p->map, it->row[i + PREFETCH / 2].series)->head);
+        prefetch(p, it, i);
         show_row(p, r->series, series_at(p->map, r->series), &row, lsn + i);
         if (row_fn != NULL)
             row_fn(ctx, r->series, &row, lsn + i);
@@ -196,8 +204,8 @@ tell_series(part *p, uint32_t number)
     const series *s = series_at(p->map, number);
 
     if (p->events.series != NULL)
-        (void)p->events.series(p->events.ctx, number, s->machine, s->tenant, series_metric(p->map, number),
-                               series_unit(p->map, number));
+        (void)p->events.series(p->events.ctx, number, s->machine, s->tenant,
+                               series_metric(p->map, number), series_unit(p->map, number));
 }
 
 /* A block's definitions count before its rows, wherever they stand in it. */
@@ -266,7 +274,8 @@ judge_name(const name_row *n, size_t rest)
 {
     size_t len = name_row_len(n->metric_len, n->unit_len);
 
-    if (n->metric_len == 0 || n->metric_len > METRIC_LEN_MAX || n->unit_len > UNIT_LEN_MAX || n->machine == 0)
+    if (n->metric_len == 0 || n->metric_len > METRIC_LEN_MAX || n->unit_len > UNIT_LEN_MAX ||
+        n->machine == 0)
         return 0;
     return len <= rest ? len : 0;
 }
@@ -324,7 +333,8 @@ define(part *p, uint32_t number)
     memcpy(at + sizeof h + sizeof n, metric.at, metric.len);
     memcpy(at + sizeof h + sizeof n + metric.len, unit.at, unit.len);
     s->defined_lsn = p->building.first_lsn;
-    p->building.definitions += (uint32_t)round_up(sizeof h + sizeof n + metric.len + UNIT_LEN_MAX, 8);
+    p->building.definitions +=
+        (uint32_t)round_up(sizeof h + sizeof n + metric.len + UNIT_LEN_MAX, 8);
     note_unstored(p, number);
 }
 
@@ -425,7 +435,8 @@ copy_rows(part *p, view body, const readings_head *h, reading_row *out)
             number = r.series < h->names ? p->named[r.series] : 0;
         if (UNLIKELY(number == 0 || number > known))
             continue;
-        out[count++] = (reading_row){ .series = number, .flags = 0, .time_us = r.time_us, .value = r.value };
+        out[count++] =
+            (reading_row){ .series = number, .flags = 0, .time_us = r.time_us, .value = r.value };
     }
     return count;
 }
@@ -445,7 +456,8 @@ begin_block(part *p, const uuid *generation)
 static bool
 has_room_for(const part *p, const readings_head *h)
 {
-    return journal_building_len(p->journal) + room_for(h) + p->flying_definitions <= JOURNAL_BLOCK_MAX;
+    return journal_building_len(p->journal) + room_for(h) + p->flying_definitions <=
+           JOURNAL_BLOCK_MAX;
 }
 
 int
@@ -611,7 +623,8 @@ replay_block(void *ctx, const journal_block *b)
     p->shown_lsn = b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0);
     p->next_lsn = max_u64(p->next_lsn, p->shown_lsn + 1);
     if (rc < 0 || bad > 0)
-        log_error("part.bad_block", "dir=%s lsn=%" PRIu64 " bad_series=%u", p->dir, b->first_lsn, bad);
+        log_error("part.bad_block", "dir=%s lsn=%" PRIu64 " bad_series=%u", p->dir, b->first_lsn,
+                  bad);
     return E_OK;
 }
 
@@ -639,7 +652,8 @@ load_series(part *p, view key, view value)
                           .tenant = v.tenant,
                           .metric = view_of(value.at + sizeof v, v.metric_len),
                           .unit = view_of(value.at + sizeof v + v.metric_len, v.unit_len) };
-    if (series_at(p->map, number)->machine != 0 || series_find(p->map, name.machine, name.metric) != 0)
+    if (series_at(p->map, number)->machine != 0 ||
+        series_find(p->map, name.machine, name.metric) != 0)
         return E_BAD;
     series_add(p->map, number, &name);
     series_at(p->map, number)->defined_lsn = v.defined_lsn;
@@ -674,12 +688,14 @@ load_latest(part *p, view key, view value)
 static int
 load_family(part *p, enum part_family family, load_fn *fn)
 {
-    rocksdb_iterator_t *it = rocksdb_create_iterator_cf(p->rocks->db, p->rocks->read, p->rocks->cf[family]);
-    char               *text = NULL;
-    uint64_t            bad = 0;
-    int                 rc = E_OK;
+    rocksdb_iterator_t *it =
+        rocksdb_create_iterator_cf(p->rocks->db, p->rocks->read, p->rocks->cf[family]);
+    char    *text = NULL;
+    uint64_t bad = 0;
+    int      rc = E_OK;
 
-    for (rocksdb_iter_seek_to_first(it); rc == E_OK && rocksdb_iter_valid(it); rocksdb_iter_next(it)) {
+    for (rocksdb_iter_seek_to_first(it); rc == E_OK && rocksdb_iter_valid(it);
+         rocksdb_iter_next(it)) {
         size_t      key_len, value_len;
         const char *key = rocksdb_iter_key(it, &key_len);
         const char *value = rocksdb_iter_value(it, &value_len);
@@ -706,8 +722,8 @@ load_trimmed(part *p, uint64_t *lsn)
     char      *text = NULL;
     size_t     len;
     meta_value v;
-    char      *got = rocksdb_get_cf(p->rocks->db, p->rocks->read, p->rocks->cf[PART_META], "trimmed", 7, &len,
-                                    &text);
+    char *got = rocksdb_get_cf(p->rocks->db, p->rocks->read, p->rocks->cf[PART_META], "trimmed", 7,
+                               &len, &text);
 
     *lsn = 0;
     if (text != NULL)
@@ -736,7 +752,8 @@ tell_latest(part *p)
 static int
 load(part *p, journal_report *report)
 {
-    journal_config config = { .budget_bytes = p->config.journal_bytes, .durability = p->config.durability };
+    journal_config config = { .budget_bytes = p->config.journal_bytes,
+                              .durability = p->config.durability };
     uint64_t       trimmed;
     int            rc = load_trimmed(p, &trimmed);
 
@@ -752,7 +769,8 @@ load(part *p, journal_report *report)
     p->shown_lsn = p->next_lsn - 1;
     p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);
     if (p->lost_rows > 0)
-        log_error("part.lost_rows", "dir=%s rows=%" PRIu64 " why=series_unknown", p->dir, p->lost_rows);
+        log_error("part.lost_rows", "dir=%s rows=%" PRIu64 " why=series_unknown", p->dir,
+                  p->lost_rows);
     return tell_latest(p);
 }
 
@@ -863,8 +881,10 @@ part_stat(const part *p, part_stats *out)
 {
     uint64_t chunks = 0, bytes = 0;
 
-    (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS], "rocksdb.estimate-num-keys", &chunks);
-    (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS], "rocksdb.live-sst-files-size", &bytes);
+    (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS],
+                                  "rocksdb.estimate-num-keys", &chunks);
+    (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS],
+                                  "rocksdb.live-sst-files-size", &bytes);
     *out = (part_stats){ .series = series_count(p->map),
                          .head_rows = heads_rows(p->heads),
                          .head_bytes = heads_bytes(p->heads),

@@ -34,14 +34,14 @@ struct chunk_cursor {
     uint32_t            series;
     int64_t             start_us, end_us;
     int64_t             day, last_day; /* 64 bits: a step behind the last possible day */
-    bool                placed; /* the iterator stands on the chunk that was given last */
+    bool                placed;        /* the iterator stands on the chunk that was given last */
     uint32_t            bad_blocks;
-    view                chunk;  /* that chunk; empty: none */
+    view                chunk; /* that chunk; empty: none */
 };
 
 int
-part_reader_open(part_reader **out, const char *dir, uint16_t number, bool same_process, const char *scratch,
-                 uint64_t cache_bytes)
+part_reader_open(part_reader **out, const char *dir, uint16_t number, bool same_process,
+                 const char *scratch, uint64_t cache_bytes)
 {
     char         current[FS_PATH_MAX];
     part_reader *r = calloc(1, sizeof *r);
@@ -119,7 +119,8 @@ chunk_cursor_seek(chunk_cursor *c, uint32_t number, int64_t start_us, int64_t en
 }
 
 int
-chunk_cursor_open(chunk_cursor **out, part_reader *r, uint32_t number, int64_t start_us, int64_t end_us)
+chunk_cursor_open(chunk_cursor **out, part_reader *r, uint32_t number, int64_t start_us,
+                  int64_t end_us)
 {
     chunk_cursor *c = calloc(1, sizeof *c);
 
@@ -149,8 +150,8 @@ count_damage(chunk_cursor *c, const char *what)
     part_reader *r = c->reader;
 
     if (r->damaged++ == 0) /* once: a scan of a damaged range would fill the log */
-        log_error("part.damaged_chunk", "dir=%s series=%u day=%" PRId64 " error=%s", r->dir, c->series, c->day,
-                  log_quote(view_str(what)));
+        log_error("part.damaged_chunk", "dir=%s series=%u day=%" PRId64 " error=%s", r->dir,
+                  c->series, c->day, log_quote(view_str(what)));
 }
 
 /* Puts the iterator on the first key of c->day and the series, or behind. */
@@ -188,7 +189,8 @@ judge_chunk(chunk_cursor *c, const chunk_key *k, chunk_summary *s)
 {
     int rc = chunk_read(c->chunk, s);
 
-    if (rc == E_OK && (s->lsn != k->lsn || s->first_us != k->first_us || key_day(s->first_us) != k->day))
+    if (rc == E_OK &&
+        (s->lsn != k->lsn || s->first_us != k->first_us || key_day(s->first_us) != k->day))
         rc = err(E_BAD, "a chunk under another's key");
     if (rc == E_OK)
         return true;

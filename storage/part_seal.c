@@ -160,7 +160,8 @@ seal_head(sealing *s, uint32_t at)
     for (uint32_t from = 0, to; from < count; from = to) {
         int32_t day = key_day(rows[from].time_us);
 
-        for (to = from + 1; to < count && to - from < CHUNK_ROWS_MAX && key_day(rows[to].time_us) == day;)
+        for (to = from + 1;
+             to < count && to - from < CHUNK_ROWS_MAX && key_day(rows[to].time_us) == day;)
             to++;
         put_chunk(s, d->series, d->first_lsn, rows + from, to - from);
     }
@@ -191,7 +192,8 @@ put_series(sealing *s, uint32_t number)
     size_t        value_lens[3] = { sizeof v, metric.len, unit.len };
 
     store_be32(key, number);
-    rocksdb_writebatch_putv_cf(s->batch, p->rocks->cf[PART_SERIES], 1, keys, key_lens, 3, values, value_lens);
+    rocksdb_writebatch_putv_cf(s->batch, p->rocks->cf[PART_SERIES], 1, keys, key_lens, 3, values,
+                               value_lens);
 }
 
 static void
@@ -300,8 +302,8 @@ trim(part *p)
 
     if (lsn == 0)
         return E_OK;
-    rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7, (const char *)&v, sizeof v,
-                   &text);
+    rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7,
+                   (const char *)&v, sizeof v, &text);
     rc = rocks_result(text, "note what the journal is trimmed to");
     if (rc < 0)
         return rc;

@@ -21,10 +21,9 @@ enum {
 };
 
 /* RocksDB insists on a family named "default"; ours follow it. */
-static const rocks_family families[] = {
-    { "default", false, BLOCK_BYTES },
+static const rocks_family families[] = { { "default", false, BLOCK_BYTES },
 #define X(FAMILY, name) { name, false, BLOCK_BYTES },
-    REG_FAMILIES(X)
+                                         REG_FAMILIES(X)
 #undef X
 };
 _Static_assert(COUNT_OF(families) <= ROCKS_FAMILIES_MAX, "room for every family");
@@ -93,8 +92,8 @@ regstore_put(regstore *s, enum reg_family f, view key, view value)
     size_t               value_lens[2] = { 1, value.len };
 
     ASSERT(key.len > 0);
-    rocksdb_writebatch_putv_cf(s->batch, family(s, f), 1, keys, key_lens, value.len > 0 ? 2 : 1, values,
-                               value_lens);
+    rocksdb_writebatch_putv_cf(s->batch, family(s, f), 1, keys, key_lens, value.len > 0 ? 2 : 1,
+                               values, value_lens);
 }
 
 void
@@ -138,8 +137,8 @@ regstore_get(regstore *s, enum reg_family f, view key, uint8_t **value, size_t *
 {
     char  *text = NULL;
     size_t got_len = 0;
-    char  *got = rocksdb_get_cf(s->rocks.db, s->rocks.read, family(s, f), (const char *)key.at, key.len,
-                                &got_len, &text);
+    char  *got = rocksdb_get_cf(s->rocks.db, s->rocks.read, family(s, f), (const char *)key.at,
+                                key.len, &got_len, &text);
     view   v = view_of(got, got_len);
     int    rc = rocks_result(text, "read the registry");
 
@@ -205,8 +204,8 @@ is_inside(view key, view from, view until)
 }
 
 int
-regstore_scan(regstore *s, enum reg_family f, view from, view until, bool backwards, regstore_scan_fn *fn,
-              void *ctx)
+regstore_scan(regstore *s, enum reg_family f, view from, view until, bool backwards,
+              regstore_scan_fn *fn, void *ctx)
 {
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(s->rocks.db, s->rocks.read, family(s, f));
     char               *text = NULL;
@@ -214,7 +213,7 @@ regstore_scan(regstore *s, enum reg_family f, view from, view until, bool backwa
 
     go_to_start(it, from, until, backwards);
     while (rc == E_OK && rocksdb_iter_valid(it)) {
-        size_t key_len, value_len;
+        size_t      key_len, value_len;
         const char *key_at = rocksdb_iter_key(it, &key_len);
         const char *value_at = rocksdb_iter_value(it, &value_len);
         view        key = view_of(key_at, key_len);

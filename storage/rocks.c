@@ -57,10 +57,13 @@ static void
 set_database_options(rocksdb_options_t *o, const rocks_config *c)
 {
     rocksdb_options_set_create_missing_column_families(o, 1);
-    rocksdb_options_set_max_open_files(o, -1); /* a secondary must not lose files that were compacted away */
+    rocksdb_options_set_max_open_files(
+        o, -1); /* a secondary must not lose files that were compacted away */
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_db_write_buffer_size(o, c->write_buffer_bytes);
     rocksdb_options_set_max_total_wal_size(o, 4 * c->write_buffer_bytes);
+    rocksdb_options_set_wal_bytes_per_sync(
+        o, 512 << 10); /* so that the sync before a trim finds little to do */
     rocksdb_options_set_keep_log_file_num(o, 3);
     rocksdb_options_set_info_log_level(o, 2); /* warnings */
     rocksdb_options_set_stats_dump_period_sec(o, 0);
@@ -137,11 +140,11 @@ typedef struct opening {
 static int
 open_plain(opening *o, const char *path, const char *scratch)
 {
-    const rocks_config *c = o->config;
-    const char         *names[ROCKS_FAMILIES_MAX];
+    const rocks_config      *c = o->config;
+    const char              *names[ROCKS_FAMILIES_MAX];
     const rocksdb_options_t *options[ROCKS_FAMILIES_MAX];
-    char               *text = NULL;
-    rocks              *r = o->r;
+    char                    *text = NULL;
+    rocks                   *r = o->r;
 
     for (uint32_t i = 0; i < c->family_count; i++) {
         names[i] = c->families[i].name;
@@ -150,12 +153,11 @@ open_plain(opening *o, const char *path, const char *scratch)
     /* Only in a place where nothing is: a lost CURRENT file is damage, not a new database. */
     rocksdb_options_set_create_if_missing(r->options[0], fs_is_empty_dir(path));
     if (scratch == NULL)
-        r->db = rocksdb_open_column_families(r->options[0], path, (int)c->family_count, names, options,
-                                             r->cf, &text);
+        r->db = rocksdb_open_column_families(r->options[0], path, (int)c->family_count, names,
+                                             options, r->cf, &text);
     else
-        r->db = rocksdb_open_as_secondary_column_families(r->options[0], path, scratch,
-                                                          (int)c->family_count, names, options, r->cf,
-                                                          &text);
+        r->db = rocksdb_open_as_secondary_column_families(
+            r->options[0], path, scratch, (int)c->family_count, names, options, r->cf, &text);
     return rocks_result(text, path);
 }
 
@@ -242,7 +244,8 @@ rescue(opening *o, int rc)
 {
     const char *what = o->config->what;
 
-    log_warn("rocks.damaged", "what=%s dir=%s error=%s", what, o->db, log_quote(view_str(err_text())));
+    log_warn("rocks.damaged", "what=%s dir=%s error=%s", what, o->db,
+             log_quote(view_str(err_text())));
     err_clear();
     rc = open_repaired(o);
     if (rc == E_OK) {

@@ -194,7 +194,8 @@ hold_string(series_map *m, view text)
     }
     table_make_room(m, &m->by_text, hash_string);
     number = new_string(m);
-    m->strings[number] = (string){ .at = malloc(text.len + 1), .len = (uint32_t)text.len, .refs = 1 };
+    m->strings[number] =
+        (string){ .at = malloc(text.len + 1), .len = (uint32_t)text.len, .refs = 1 };
     ASSERT(m->strings[number].at != NULL);
     if (text.len > 0)
         memcpy(m->strings[number].at, text.at, text.len);

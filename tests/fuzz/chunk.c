@@ -11,13 +11,19 @@ const view fuzz_seeds[] = {
     VIEW_LIT("\x00\x01\x00\x00\x00\x00\x00\xf0\x3f\x02\x00\x00\x00\x00\x00\x00\x40"),
     VIEW_LIT("\x01\x02\x01\x02\x03\x80\x01\x00\x05\x01\x01\x01\x01"),
     VIEW_LIT("\x01\x01\x02\x00\x04\x02\x00\x02\x18\x11\x80\x08\x26\x01\x02"),
-    VIEW_LIT("\x01\x00\x00\x00\x02\x02\x11\x11\x11\x11\x11\x11\x11\x11\x22\x22\x22\x22\x22\x22\x22\x22"),
+    VIEW_LIT(
+        "\x01\x00\x00\x00\x02\x02\x11\x11\x11\x11\x11\x11\x11\x11\x22\x22\x22\x22\x22\x22\x22\x22"),
 };
 const size_t fuzz_seed_count = COUNT_OF(fuzz_seeds);
 
 const view fuzz_words[] = {
-    VIEW_LIT("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), VIEW_LIT("\x80"), VIEW_LIT("\x00\xff\xff\x03"),
-    VIEW_LIT("\x08"), VIEW_LIT("\x00\x00\x00\x00\x00\x00\x00\x80"), VIEW_LIT("\x18"), VIEW_LIT("\x7f"),
+    VIEW_LIT("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+    VIEW_LIT("\x80"),
+    VIEW_LIT("\x00\xff\xff\x03"),
+    VIEW_LIT("\x08"),
+    VIEW_LIT("\x00\x00\x00\x00\x00\x00\x00\x80"),
+    VIEW_LIT("\x18"),
+    VIEW_LIT("\x7f"),
 };
 const size_t fuzz_word_count = COUNT_OF(fuzz_words);
 
@@ -43,7 +49,8 @@ check_round_trip(const uint8_t *data, size_t len)
     if (count == 0)
         return;
     size = chunk_encode(out, 1, rows, count);
-    ASSERT(chunk_read(view_of(out, size), &s) == 0 && chunk_decode(view_of(out, size), times, values) == 0);
+    ASSERT(chunk_read(view_of(out, size), &s) == 0 &&
+           chunk_decode(view_of(out, size), times, values) == 0);
     for (uint32_t i = 0; i < count; i++)
         ASSERT(times[i] == rows[i].time_us && memcmp(&values[i], &rows[i].value, 8) == 0);
 }

@@ -20,18 +20,30 @@
 
 const view fuzz_seeds[] = {
     VIEW_LIT("\x00\x01\x00\x00\x01\x00\x00\x00\x80\x02\x08\x00\xff\xff\xff\x7f"),
-    VIEW_LIT("\x81\x03\x18\x00\x00\x01\x00\x00\x82\x01\x1c\x00\xff\x03\x00\x00\x03\x00\x00\x30\x00\x00\x00\x00"),
-    VIEW_LIT("\x04\x01\x06\x00\x00\x00\x00\x00\x84\x02\x09\x00\x00\x00\x00\x00\x81\x05\x48\x00\x02\x00\x00\x00"),
+    VIEW_LIT("\x81\x03\x18\x00\x00\x01\x00\x00\x82\x01\x1c\x00\xff\x03\x00\x00\x03\x00\x00\x30\x00"
+             "\x00\x00\x00"),
+    VIEW_LIT("\x04\x01\x06\x00\x00\x00\x00\x00\x84\x02\x09\x00\x00\x00\x00\x00\x81\x05\x48\x00\x02"
+             "\x00\x00\x00"),
 };
 const size_t fuzz_seed_count = COUNT_OF(fuzz_seeds);
 
 const view fuzz_words[] = {
-    VIEW_LIT("\x80\x01\x08\x00"), VIEW_LIT("\xff\xff\xff\xff"), VIEW_LIT("\x81\x02\x48\x00\x01\x00\x00\x00"),
-    VIEW_LIT("\x81\x02\x50\x00\x01\x00\x00\x00"), VIEW_LIT("\x83\x00\x00\x10\x00\x00\x00\x00"), VIEW_LIT("\x04"),
+    VIEW_LIT("\x80\x01\x08\x00"),
+    VIEW_LIT("\xff\xff\xff\xff"),
+    VIEW_LIT("\x81\x02\x48\x00\x01\x00\x00\x00"),
+    VIEW_LIT("\x81\x02\x50\x00\x01\x00\x00\x00"),
+    VIEW_LIT("\x83\x00\x00\x10\x00\x00\x00\x00"),
+    VIEW_LIT("\x04"),
 };
 const size_t fuzz_word_count = COUNT_OF(fuzz_words);
 
-enum { BLOCKS = 6, BLOCK_PAGES = 2, PAGE = 4096, IMAGE = 2 * BLOCKS * BLOCK_PAGES * PAGE, PAYLOAD = 6000 };
+enum {
+    BLOCKS = 6,
+    BLOCK_PAGES = 2,
+    PAGE = 4096,
+    IMAGE = 2 * BLOCKS * BLOCK_PAGES * PAGE,
+    PAYLOAD = 6000
+};
 
 static char     dir[FS_PATH_MAX], segment[FS_PATH_MAX];
 static uint8_t  image[IMAGE];
@@ -60,7 +72,9 @@ on_block(void *ctx, const journal_block *b)
 static void
 open_and_close(journal **j, enum journal_durability durability)
 {
-    journal_config config = { .budget_bytes = 1 << 20, .segment_bytes = IMAGE, .durability = durability };
+    journal_config config = { .budget_bytes = 1 << 20,
+                              .segment_bytes = IMAGE,
+                              .durability = durability };
     journal_report report;
 
     delivered = 0;

@@ -120,9 +120,30 @@ static void
 awkward_doubles_come_back_bit_for_bit(void **state)
 {
     static const double awkward[] = {
-        0.0, -0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1.7976931348623157e308,
-        0x1p53, 0x1p53 + 2, -0x1p53, 0x1p52 + 0.5, 9007199254740991, 9007199254.740991, 0.1, 0.3, 1e-6, 1e-7, 1e22, 1e23,
-        123456.789012, 4503599627370497.5, INFINITY, -INFINITY, NAN,
+        0.0,
+        -0.0,
+        5e-324,
+        -5e-324,
+        2.2250738585072014e-308,
+        1.7976931348623157e308,
+        -1.7976931348623157e308,
+        0x1p53,
+        0x1p53 + 2,
+        -0x1p53,
+        0x1p52 + 0.5,
+        9007199254740991,
+        9007199254.740991,
+        0.1,
+        0.3,
+        1e-6,
+        1e-7,
+        1e22,
+        1e23,
+        123456.789012,
+        4503599627370497.5,
+        INFINITY,
+        -INFINITY,
+        NAN,
     };
 
     (void)state;
@@ -147,7 +168,8 @@ what_machines_send_is_small(void **state)
     fill_values(CONSTANT, 512, 2);
     CHECK(check_round_trip(512) <= CHUNK_HEAD + 8 + 512 + 4);
     fill_times(JITTER_MS, 512, 0);
-    CHECK(check_round_trip(512) <= CHUNK_HEAD + 8 + 2 * 512 + 512 / 4); /* a lone zero takes two bytes */
+    CHECK(check_round_trip(512) <=
+          CHUNK_HEAD + 8 + 2 * 512 + 512 / 4); /* a lone zero takes two bytes */
     fill_values(NOISE, 512, 2);
     CHECK(check_round_trip(512) <= CHUNK_HEAD + 8 + 512 + 512 / 4 + 8 * 512);
 }
@@ -187,9 +209,18 @@ static void
 keys_sort_as_day_series_time_lsn(void **state)
 {
     static const chunk_key ordered[] = {
-        { INT32_MIN, 1, INT64_MIN, 0 }, { -1, 5, -7, 1 }, { -1, 5, -7, 2 }, { -1, 5, -6, 1 }, { -1, 6, -8, 1 },
-        { 0, 1, -1, 0 },                { 0, 1, 0, 0 },   { 0, 1, 1, 0 },   { 0, 256, 0, 0 }, { 255, 1, 0, 0 },
-        { 256, 0, 0, 0 },               { INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX },
+        { INT32_MIN, 1, INT64_MIN, 0 },
+        { -1, 5, -7, 1 },
+        { -1, 5, -7, 2 },
+        { -1, 5, -6, 1 },
+        { -1, 6, -8, 1 },
+        { 0, 1, -1, 0 },
+        { 0, 1, 0, 0 },
+        { 0, 1, 1, 0 },
+        { 0, 256, 0, 0 },
+        { 255, 1, 0, 0 },
+        { 256, 0, 0, 0 },
+        { INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX },
     };
     uint8_t a[KEY_CHUNK_LEN], b[KEY_CHUNK_LEN];
 
@@ -197,8 +228,8 @@ keys_sort_as_day_series_time_lsn(void **state)
     for (size_t i = 0; i < COUNT_OF(ordered); i++) {
         key_put_chunk(a, ordered[i]);
         chunk_key k = key_get_chunk(a);
-        CHECK(k.day == ordered[i].day && k.series == ordered[i].series && k.first_us == ordered[i].first_us &&
-              k.lsn == ordered[i].lsn);
+        CHECK(k.day == ordered[i].day && k.series == ordered[i].series &&
+              k.first_us == ordered[i].first_us && k.lsn == ordered[i].lsn);
         if (i == 0)
             continue;
         key_put_chunk(b, ordered[i - 1]);
@@ -216,12 +247,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(every_shape_comes_back_bit_for_bit),
-        TEST(awkward_doubles_come_back_bit_for_bit),
-        TEST(what_machines_send_is_small),
-        TEST(the_summary_is_that_of_the_rows),
-        TEST(any_flipped_bit_is_found),
-        TEST(keys_sort_as_day_series_time_lsn),
+        TEST(every_shape_comes_back_bit_for_bit), TEST(awkward_doubles_come_back_bit_for_bit),
+        TEST(what_machines_send_is_small),        TEST(the_summary_is_that_of_the_rows),
+        TEST(any_flipped_bit_is_found),           TEST(keys_sort_as_day_series_time_lsn),
     };
 
     return cmocka_run_group_tests_name("storage/chunk", tests, NULL, NULL);

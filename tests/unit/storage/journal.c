@@ -113,9 +113,11 @@ typedef struct rig {
 static rig
 rig_new(const char *dir)
 {
-    return (rig){ .dir = dir,
-                  .config = { .budget_bytes = 4 << 20, .segment_bytes = 256 << 10, .durability = JOURNAL_OS },
-                  .lsn = 1 };
+    return (rig){
+        .dir = dir,
+        .config = { .budget_bytes = 4 << 20, .segment_bytes = 256 << 10, .durability = JOURNAL_OS },
+        .lsn = 1
+    };
 }
 
 static void
@@ -473,7 +475,8 @@ find_block(const char *dir, uint64_t lsn, off_t *offset)
         uint8_t page[4096];
         int     fd = openat(dirfd(d), e->d_name, O_RDWR);
 
-        for (*offset = 0; fd >= 0 && pread(fd, page, sizeof page, *offset) == sizeof page; *offset += 4096)
+        for (*offset = 0; fd >= 0 && pread(fd, page, sizeof page, *offset) == sizeof page;
+             *offset += 4096)
             if (load_u64(page + 16) == lsn && memcmp(page, "HTLJ", 4) == 0) {
                 closedir(d);
                 return fd;
@@ -524,7 +527,9 @@ a_torn_tail_is_cut(void **state)
 static void
 a_damaged_block_is_set_aside_and_the_later_ones_are_replayed(void **state)
 {
-    static const off_t where[] = { 0, 8, 13, 100, 3000, 9000 }; /* magic, length, crc, spare, payload */
+    static const off_t where[] = {
+        0, 8, 13, 100, 3000, 9000
+    }; /* magic, length, crc, spare, payload */
 
     for (size_t w = 0; w < COUNT_OF(where); w++)
         for (uint64_t victim = 1; victim <= 201; victim += 40) {
@@ -648,7 +653,8 @@ random_damage_loses_only_what_it_hits(void **state)
 static void
 what_was_acknowledged_survives_a_kill(void **state)
 {
-    _Atomic uint64_t *acked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    _Atomic uint64_t *acked =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     assert_true(acked != MAP_FAILED);
     for (int round = 0; round < 15; round++) {

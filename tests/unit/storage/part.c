@@ -1,5 +1,6 @@
 #include "tests/unit/storage/scratch.h"
 
+#include <pthread.h>
 #include <sys/wait.h>
 
 #include "storage/fs.h"
@@ -397,6 +398,50 @@ one_owner_a_process_and_one_a_machine(void **state)
     part_close(&p);
 }
 
+/* ---- two threads, as the ingest actor has them ---- */
+
+static void *
+write_block(void *ctx)
+{
+    return part_write(ctx) == E_OK ? ctx : NULL;
+}
+
+static void
+a_helper_writes_while_the_owner_stages_and_tends(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+
+    for (uint32_t i = 0; i < 500; i++)
+        body_row(&b, body_name(&b, 1 + i, 0, "m", "C"), ROW_NEW, 0, 0);
+    stage(p, &b, 1);
+    for (uint32_t round = 2; round <= 500; round++) { /* twice around the journal */
+        pthread_t helper;
+        void     *written;
+        int       rc;
+
+        part_end_block(p, 0);
+        CHECK_EQ(pthread_create(&helper, NULL, write_block, p), 0);
+        body_clear(&b);
+        for (uint32_t i = 0; i < 1500; i++)
+            body_row(&b, 1 + i % 500, 0, round * 1000000ll + i, i);
+        stage(p, &b, round);
+        (void)part_tend(p, &rc);
+        CHECK_OK(rc);
+        CHECK_EQ(pthread_join(helper, &written), 0);
+        assert_non_null(written);
+        part_show(p, NULL, NULL);
+    }
+    commit(p);
+    part_abandon(&p);
+    p = open_in(*state, &t);
+    CHECK_EQ(part_next_lsn(p), 500 + 499 * 1500 + 1);
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 500);
+    body_free(&b);
+    part_close(&p);
+}
+
 /* ---- a database that will not open ---- */
 
 static void
@@ -444,11 +489,11 @@ a_mangled_current_file_costs_nothing(void **state)
 static void
 beyond_repair_it_starts_with_what_the_journal_has(void **state)
 {
-    told       t;
-    part      *p = open_in(*state, &t);
-    body       b = body_new(7);
-    char       path[FS_PATH_MAX];
-    uint64_t   next;
+    told     t;
+    part    *p = open_in(*state, &t);
+    body     b = body_new(7);
+    char     path[FS_PATH_MAX];
+    uint64_t next;
 
     put_new(p, &b, 1, "a", 700);
     tend_all(p);
@@ -507,6 +552,7 @@ main(void)
         TEST(malformed_bodies_are_refused),
         TEST_IN_SCRATCH(a_number_nobody_gave_is_rejected_by_itself),
         TEST_IN_SCRATCH(one_owner_a_process_and_one_a_machine),
+        TEST_IN_SCRATCH(a_helper_writes_while_the_owner_stages_and_tends),
         TEST_IN_SCRATCH(a_mangled_current_file_costs_nothing),
         TEST_IN_SCRATCH(beyond_repair_it_starts_with_what_the_journal_has),
         TEST_IN_SCRATCH(a_newer_format_is_refused_in_one_line),

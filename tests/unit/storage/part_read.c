@@ -57,11 +57,11 @@ slot_us(int slot)
 }
 
 typedef struct rig {
-    const char *dir;
-    part       *p;
-    body        b;
-    truth       t;
-    uint64_t    pos;
+    const char             *dir;
+    part                   *p;
+    body                    b;
+    truth                   t;
+    uint64_t                pos;
     enum journal_durability durability;
 } rig;
 
@@ -154,7 +154,8 @@ check_range(rig *r, part_reader *reader, uint32_t number, int from, int to)
     int            rc;
 
     for (uint32_t i = 0; i < h.count; i++)
-        all[h.rows[i].time_us / (SLOT_S * 1000000) + SLOTS / 3] = (got){ h.rows[i].value, UINT64_MAX };
+        all[h.rows[i].time_us / (SLOT_S * 1000000) + SLOTS / 3] =
+            (got){ h.rows[i].value, UINT64_MAX };
     CHECK_OK(part_reader_reach(reader, part_sealed_seq(r->p)));
     CHECK_OK(chunk_cursor_open(&c, reader, number, slot_us(from), slot_us(to)));
     while ((rc = chunk_cursor_next(c, &s)) > 0) {
@@ -251,11 +252,11 @@ a_reader_in_another_process_sees_what_was_sealed(void **state)
     pid = fork(); /* before RocksDB has threads */
     close(ready[pid == 0 ? 0 : 1]);
     if (pid == 0) {
-        char           scratch[256];
-        uint64_t       order[2]; /* sequence, rows */
-        part_reader   *reader = NULL;
-        chunk_cursor  *c;
-        chunk_summary  s;
+        char          scratch[256];
+        uint64_t      order[2]; /* sequence, rows */
+        part_reader  *reader = NULL;
+        chunk_cursor *c;
+        chunk_summary s;
 
         snprintf(scratch, sizeof scratch, "%s/reader", (char *)*state);
         if (part_reader_open(&reader, *state, 0, false, scratch, 1 << 20) != E_AGAIN)
@@ -324,7 +325,8 @@ a_reader_outlives_its_part_and_serves_the_next_one(void **state)
     rig_open(&r); /* takes the handle over */
     check_range(&r, reader, 1, 0, SLOTS);
     part_reader_close(&reader);
-    check_range(&r, (CHECK_EQ(part_reader_open(&reader, *state, 0, true, NULL, 0), 0), reader), 2, 0, SLOTS);
+    check_range(&r, (CHECK_EQ(part_reader_open(&reader, *state, 0, true, NULL, 0), 0), reader), 2,
+                0, SLOTS);
     part_reader_close(&reader);
     rig_free(&r);
 }
@@ -369,7 +371,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST_IN_SCRATCH(a_reader_in_another_process_sees_what_was_sealed), /* first: it forks before threads are */
+        TEST_IN_SCRATCH(
+            a_reader_in_another_process_sees_what_was_sealed), /* first: it forks before threads are */
         TEST_IN_SCRATCH(whatever_happens_reads_agree_with_the_plain_truth),
         TEST_IN_SCRATCH(a_reader_outlives_its_part_and_serves_the_next_one),
         TEST_IN_SCRATCH(a_long_sparse_range_is_read_in_few_steps),

@@ -105,10 +105,10 @@ a_scan_keeps_to_its_range_both_ways(void **state)
         bool        backwards;
         const char *want;
     } cases[] = {
-        { "", "", false, "abcde" },   { "", "", true, "edcba" },  { "b", "d", false, "bc" },
-        { "b", "d", true, "cb" },     { "bb", "dd", true, "dc" }, { "bb", "dd", false, "cd" },
-        { "c", "", true, "edc" },     { "", "c", true, "ba" },    { "x", "", false, "" },
-        { "x", "z", true, "" },       { "b", "b", false, "" },    { "b", "b", true, "" },
+        { "", "", false, "abcde" }, { "", "", true, "edcba" },  { "b", "d", false, "bc" },
+        { "b", "d", true, "cb" },   { "bb", "dd", true, "dc" }, { "bb", "dd", false, "cd" },
+        { "c", "", true, "edc" },   { "", "c", true, "ba" },    { "x", "", false, "" },
+        { "x", "z", true, "" },     { "b", "b", false, "" },    { "b", "b", true, "" },
     };
     regstore *s;
 
