@@ -157,7 +157,8 @@ on_timer(ak *k, void *self, const ak_msg *m)
         alert__asks_go(a);
         return AK_DONE;
     }
-    alert__walk(a);
+    if (a->loaded)
+        alert__walk(a);
     look_at_rules(a);
     alert__asks_go(a);
     if (++a->ticks % SAVE_EVERY_TICKS == 0 && a->states.changed)

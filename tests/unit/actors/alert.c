@@ -361,6 +361,28 @@ a_change_of_status_is_told_within_a_second(void **state)
     assert_string_equal(reg.at[1].new_status, "critical");
 }
 
+static void
+a_machine_made_since_was_offline_before(void **state)
+{
+    board_machine m = { .no = 2, .tenant = TENANT, .flags = BOARD_LIVE, .offline_after_s = 300 };
+    board_arrival a = { .newest_us = 1 };
+    int64_t       at;
+
+    (void)state;
+    rig_thread(r, &alert_kind, 0);
+    for (at = wall_us(); wall_us() < at + 600000;)
+        if (ak_step(registry, 64) == 0)
+            sched_yield();
+    a.arrived_us = wall_us(); /* it reports before anybody looked at it */
+    CHECK_OK(board_put_arrival(as_ingest, 0, 2, &a));
+    m.id.b[0] = 2;
+    CHECK_OK(board_put_machine(as_registry, &m, VIEW_LIT("n"), VIEW_LIT("n"), (view){ 0 }));
+    until(&reg.count, 1);
+    CHECK_EQ(reg.at[0].machine, 2);
+    assert_string_equal(reg.at[0].old_status, "offline");
+    assert_string_equal(reg.at[0].new_status, "healthy");
+}
+
 #define EACH(fn) cmocka_unit_test_setup_teardown(fn, start, end)
 
 int
@@ -373,6 +395,7 @@ main(void)
         EACH(a_duration_that_runs_goes_on_over_a_restart),
         EACH(a_rule_that_is_off_judges_nothing),
         EACH(a_change_of_status_is_told_within_a_second),
+        EACH(a_machine_made_since_was_offline_before),
     };
 
     return cmocka_run_group_tests_name("actors/alert", tests, NULL, NULL);
