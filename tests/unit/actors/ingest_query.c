@@ -757,6 +757,40 @@ readings_of_a_watched_tenant_go_to_its_front(void **state)
     board_close(&b);
 }
 
+/* Heads are asked for 256 series at a time; one series of the answer goes over all of them. */
+static void
+a_query_over_many_series_goes_over_several_batches(void **state)
+{
+    enum { MANY = 700 };
+    static uint8_t body[128 << 10];
+    ask            a = { .head = { .tenant = TENANT, .aggregation = AGG_SUM, .every = EVERY_HOUR, .every_n = 1, .limit = 10,
+                                   .group_by = GROUP_ALL, .start_us = T0 - 50 * DAY, .end_us = T0 - 49 * DAY,
+                                   .cursor_us = INT64_MIN } };
+    readings_head  h = { .rows = MANY, .names = MANY, .tenant = TENANT };
+    size_t         len = sizeof h + MANY * sizeof(reading_row);
+
+    (void)state;
+    for (uint32_t i = 0; i < MANY; i++) {
+        reading_row row = { .series = i, .flags = ROW_NEW, .time_us = T0 - 50 * DAY + i, .value = i };
+        char        name[32];
+
+        memcpy(body + sizeof h + i * sizeof row, &row, sizeof row);
+        snprintf(name, sizeof name, "many.%u", i);
+        len += put_name(body + len, 1, name, "unit");
+    }
+    h.names_len = (uint32_t)(len - sizeof h - MANY * sizeof(reading_row));
+    memcpy(body, &h, sizeof h);
+    CHECK(ak_ask(k, INGEST(part_of(1)), MSG_READINGS, body, (uint32_t)len, 20000 * (uint64_t)S, &the) != 0);
+    the.stored_asked++;
+    all_stored();
+    run(&a);
+    CHECK_EQ(the.rc, 0);
+    CHECK_EQ(the.series, 1);
+    CHECK_EQ(the.at[0].count, 1);
+    CHECK_EQ(the.at[0].points[0].count, MANY);
+    CHECK(the.at[0].points[0].value == MANY * (MANY - 1) / 2);
+}
+
 static void
 an_arrival_is_known_after_a_restart(void **state)
 {
@@ -783,6 +817,7 @@ main(void)
         TEST(folded_series_are_one_series_of_all_their_readings),
         TEST(a_body_whose_counts_do_not_fit_is_refused),
         TEST(readings_of_a_watched_tenant_go_to_its_front),
+        TEST(a_query_over_many_series_goes_over_several_batches),
         TEST(an_arrival_is_known_after_a_restart),
     };
 
