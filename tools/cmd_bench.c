@@ -12,6 +12,7 @@ static const struct {
     const char *brief;
 } benches[] = {
     { "ingest", bench_ingest, "readings pushed over HTTP, acknowledged durable, read back bit for bit" },
+    { "kernel", bench_kernel, "lanes, carriers and round trips of the actor kernel" },
 };
 
 static void
