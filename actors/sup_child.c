@@ -4,6 +4,9 @@
  * restart is at once; then 10 ms, doubling up to 5 s, with jitter; a group that keeps dying is tried
  * every 5 s for ever.  A process that lives for 10 s has a clean slate.
  *
+ * SIGKILL comes from outside: the actor did nothing wrong, and its clients wait.  Such deaths are counted
+ * apart and cost at most 20 ms each, until there are so many that it must be a loop after all (memory).
+ *
  * A supervisor that is killed takes its children with it (PR_SET_PDEATHSIG).
  */
 #include "actors/sup_internal.h"
@@ -22,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { KILLS_BORNE = 64, KILL_COUNTS_AS = 3 };
 static const uint64_t CLEAN_SLATE_NS = 10000000000ull;
 static const uint64_t AGAIN_FIRST_NS = 10000000;
 static const uint64_t AGAIN_MOST_NS = 5000000000ull;
@@ -147,15 +151,28 @@ sup__child_start(sup *s, child *c)
 
 /* ---- death ---- */
 
+/* The how-manieth death in a row this counts as. */
+static uint32_t
+note_death(child *c, bool killed, uint64_t lived_ns)
+{
+    if (lived_ns > CLEAN_SLATE_NS)
+        c->deaths = c->kills = 0;
+    if (!killed)
+        return ++c->deaths;
+    c->kills++;
+    return c->kills > KILLS_BORNE ? c->kills - KILLS_BORNE + KILL_COUNTS_AS
+                                  : (uint32_t)min_u64(c->kills, KILL_COUNTS_AS);
+}
+
 static uint64_t
-pause_ns(child *c)
+pause_ns(uint32_t deaths)
 {
     uint64_t jitter;
     uint64_t ns = AGAIN_FIRST_NS;
 
-    if (c->deaths <= 1)
+    if (deaths <= 1)
         return 0;
-    for (uint32_t i = 2; i < c->deaths && ns < AGAIN_MOST_NS; i++)
+    for (uint32_t i = 2; i < deaths && ns < AGAIN_MOST_NS; i++)
         ns *= 2;
     ns = min_u64(ns, AGAIN_MOST_NS);
     crypto_random(&jitter, sizeof jitter);
@@ -199,6 +216,7 @@ void
 sup__child_ended(sup *s, child *c)
 {
     uint64_t now = sup__clock_ns();
+    uint32_t deaths;
     int      status = 0;
 
     if (waitpid(c->pid, &status, WNOHANG) != c->pid)
@@ -213,10 +231,10 @@ sup__child_ended(sup *s, child *c)
     each_seat(s, c, seat_last_words);
     c->pid = 0;
     c->ready = false;
-    c->deaths = now - c->started_ns > CLEAN_SLATE_NS ? 1 : c->deaths + 1;
-    c->again_ns = now + pause_ns(c);
-    if (c->again_ns - now > AGAIN_MOST_NS / 2)
-        log_error("actor.down", "actors=%s deaths=%u retry_ms=%" PRIu64, c->names, c->deaths,
+    deaths = note_death(c, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, now - c->started_ns);
+    c->again_ns = now + pause_ns(deaths);
+    if (c->again_ns - now >= AGAIN_MOST_NS / 2)
+        log_error("actor.down", "actors=%s deaths=%u retry_ms=%" PRIu64, c->names, deaths,
                   (c->again_ns - now) / 1000000);
 }
 

@@ -21,7 +21,8 @@ typedef struct child {
     int      pidfd; /* -1 */
     bool     fronts; /* hosts one: inherits the listener */
     bool     ready;
-    uint32_t deaths;     /* in a row, each soon after its start */
+    uint32_t deaths;     /* in a row, each soon after its start, by its own doing */
+    uint32_t kills;      /* the same by SIGKILL: somebody else's doing */
     uint64_t started_ns;
     uint64_t again_ns; /* when to start it; 0: not waiting */
     char     names[160]; /* "front.0,ingest.0,..." */

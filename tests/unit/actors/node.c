@@ -349,6 +349,27 @@ a_killed_server_takes_its_actors_along_and_starts_again(void **state)
     server_free(&s);
 }
 
+/* Not a crash loop: the actor did nothing wrong, and its clients wait. */
+static void
+twenty_kills_from_outside_each_cost_less_than_a_second(void **state)
+{
+    server s;
+    pid_t  victim;
+
+    (void)state;
+    server_new(&s, true);
+    server_start(&s);
+    WITHIN(10000, all_ready(&s));
+    for (int i = 0; i < 20; i++) {
+        victim = pid_of(&s, KIND_INGEST, 0);
+        CHECK_EQ(kill(victim, SIGKILL), 0);
+        WITHIN(1000, is_restarted(&s, KIND_INGEST, victim));
+    }
+    WITHIN(5000, more_answers(&s));
+    CHECK_EQ(server_stop(&s), 0);
+    server_free(&s);
+}
+
 static void
 touch(const server *s, const char *name)
 {
@@ -472,6 +493,7 @@ main(int argc, char **argv)
         TEST(actors_are_threads_of_one_process_by_default),
         cmocka_unit_test_prestate(a_killed_actor_is_back_at_once_and_the_others_live, &no),
         cmocka_unit_test_prestate(a_killed_actor_is_back_at_once_and_the_others_live, &yes),
+        TEST(twenty_kills_from_outside_each_cost_less_than_a_second),
         TEST(a_killed_server_takes_its_actors_along_and_starts_again),
         cmocka_unit_test_prestate(a_first_start_that_cannot_work_ends_the_server, &no),
         cmocka_unit_test_prestate(a_first_start_that_cannot_work_ends_the_server, &yes),
