@@ -727,7 +727,8 @@ start_ask(call *c, const postponed *p, const void *body)
     *later = *p;
     later->next = NULL;
     later->until_ns = front_now_ns() + within_ns(c);
-    memcpy(later->body, body, p->len);
+    if (p->len > 0)
+        memcpy(later->body, body, p->len);
     *f->postponed_tail = later;
     f->postponed_tail = &later->next;
     f->postponed_count++;
@@ -776,7 +777,8 @@ call_registry(call *c, uint16_t op, view params, call_then *then)
     }
     body = call_alloc(c, len);
     memcpy(body, &head, sizeof head);
-    memcpy(body + sizeof head, params.at, params.len);
+    if (params.len > 0)
+        memcpy(body + sizeof head, params.at, params.len);
     call_ask(c, addr_of(KIND_REGISTRY, 0), MSG_REG, body, len, then);
 }
 
@@ -1065,7 +1067,8 @@ inflate_start(call *c, squeeze_kind kind, size_t room)
     ASSERT(i != NULL);
     *i = (inflation){ .c = c, .kind = kind, .room = room, .in_len = c->bytes.len, .out = malloc(room + 16) };
     ASSERT(i->out != NULL);
-    memcpy(i->in, c->bytes.at, c->bytes.len);
+    if (c->bytes.len > 0)
+        memcpy(i->in, c->bytes.at, c->bytes.len);
     if (ak_help(c->f->k, inflate_work, inflate_done, i) < 0) {
         free(i->out);
         free(i);

@@ -274,7 +274,8 @@ append_name(sink *s, const name *n, const name_row *row, view metric, view unit)
     memset(at, 0, len);
     memcpy(at, row, sizeof *row);
     memcpy(at + sizeof *row, metric.at, metric.len);
-    memcpy(at + sizeof *row + metric.len, unit.at, unit.len);
+    if (unit.len > 0)
+        memcpy(at + sizeof *row + metric.len, unit.at, unit.len);
     s->name_list[s->name_count] = *n;
     s->name_list[s->name_count].at = s->names_len;
     s->names_len += len;
@@ -620,7 +621,8 @@ send_reserved(intake *in, sink *s, uint16_t part)
     uint32_t len = (uint32_t)sizeof(readings_head) + rows_len + s->names_len;
 
     fill_head(in, s->body, s->row_count, s->name_count, s->names_len);
-    memcpy(s->body + sizeof(readings_head) + rows_len, s->names, s->names_len);
+    if (s->names_len > 0)
+        memcpy(s->body + sizeof(readings_head) + rows_len, s->names, s->names_len);
     s->asked->then = on_stored;
     s->asked->tag = part;
     in->waiting++;

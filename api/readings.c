@@ -561,7 +561,7 @@ send_query(call *c, series_query *q)
         uint16_t n = (uint16_t)q->metrics[i].len;
 
         memcpy(at, &n, sizeof n);
-        memcpy(at + sizeof n, q->metrics[i].at, n);
+        memcpy(at + sizeof n, q->metrics[i].at, n); /* never empty */
         at += sizeof n + n;
     }
     call_ask_stream(c, addr_of(KIND_QUERY, (uint16_t)(ak_random(c->f->k) % ak_parts(c->f->k, KIND_QUERY))), MSG_QUERY,

@@ -126,6 +126,8 @@ struct ws {
 static void
 bytes_add(bytes *b, const void *at, size_t len)
 {
+    if (len == 0)
+        return;
     if (b->len + len > b->room) {
         b->room = (size_t)max_u64(b->room * 2, round_up(b->len + len, 1024));
         b->at = h2o_mem_realloc(b->at, b->room);
