@@ -82,7 +82,7 @@ def check(tenant, machine, load):
     assert sum(p["value"] for p in count) == len(got)
 
 
-def setup(server):
+def prepare(server):
     tenant = Tenant(server)
     machines = [tenant.machine(f"M{i}") for i in range(4)]     # over both partitions
     key = tenant.key()["key"]
@@ -99,7 +99,7 @@ def test_kill_of_an_actor_process(own_server, topology, long_run, kind):
     if topology in ("threads", "zmq-threads"):
         pytest.skip("actors share one process")
     server = own_server(flags=["--front-count", "2"])
-    tenant, machines, loads = setup(server)
+    tenant, machines, loads = prepare(server)
     for load in loads:
         load.start()
     wait_until(lambda: all(load.acknowledged for load in loads))
@@ -133,7 +133,7 @@ def server_pid(server, kind):
 
 def test_kill_of_the_whole_server(own_server, topology, long_run):
     server = own_server()
-    tenant, machines, loads = setup(server)
+    tenant, machines, loads = prepare(server)
     for load in loads:
         load.start()
     for i in range(kills(topology, long_run)):
@@ -150,7 +150,7 @@ def test_kill_of_the_whole_server(own_server, topology, long_run):
 
 def test_a_clean_stop_loses_nothing_and_ends_with_0(own_server):
     server = own_server()
-    tenant, machines, loads = setup(server)
+    tenant, machines, loads = prepare(server)
     for load in loads:
         load.start()
     for _ in range(3):
