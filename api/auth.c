@@ -1,4 +1,5 @@
-/* auth.c - who asks (auth.h).  Order of refusals: 401 (who are you), 402 (is the tenant paid), 403 (may you). */
+/* auth.c - who asks (auth.h).  Order of refusals: 401 (who are you), 402 (is the tenant paid), 403
+ * (may you). */
 #include "api/auth.h"
 
 #include "proto/jwt.h"
@@ -52,7 +53,8 @@ auth_token(front *f, view token, caller *who)
     default:
         return refuse(401, "Invalid authentication token.");
     }
-    if (board_is_blocked(f->board, &claims.jti) || board_find_user(f->board, &claims.sub, &user) == 0)
+    if (board_is_blocked(f->board, &claims.jti) ||
+        board_find_user(f->board, &claims.sub, &user) == 0)
         return refuse(401, "Invalid authentication token.");
     if (!(user.flags & BOARD_LIVE))
         return refuse(401, "User account is inactive.");

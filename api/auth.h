@@ -1,6 +1,7 @@
 /* auth.h - who asks: an access token or an API key becomes a caller.
  *
- * Everything that can change (live, role, scopes, blocked, subscription) is looked up in the board at each request.
+ * Everything that can change (live, role, scopes, blocked, subscription) is looked up in the board
+ * at each request.
  */
 #ifndef HALTLESS_API_AUTH_H
 #define HALTLESS_API_AUTH_H

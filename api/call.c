@@ -2,8 +2,8 @@
  *
  *   exchange (H2O's)  <-->  call  <-->  asks under way
  *
- * A call is gone when its exchange is gone and its last ask has ended: a reply may come after the client has
- * left, and is dropped then.  Streamed asks are cancelled when the client leaves.
+ * A call is gone when its exchange is gone and its last ask has ended: a reply may come after the
+ * client has left, and is dropped then.  Streamed asks are cancelled when the client leaves.
  */
 #include "api/auth.h"
 #include "proto/err.h"
@@ -16,8 +16,8 @@
 #include <time.h>
 
 enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096, EMAIL_MAX = 320, POSTPONED_MAX = 1024 };
-#define NS_PER_MS UINT64_C(1000000)
-#define JSON_TYPE "application/json"
+#define NS_PER_MS    UINT64_C(1000000)
+#define JSON_TYPE    "application/json"
 #define PROBLEM_TYPE "application/problem+json"
 
 struct arena_chunk {
@@ -251,7 +251,8 @@ cookie_in(view header, view name)
             at++;
         stop = at < header.len ? memchr(header.at + at, ';', header.len - at) : NULL;
         end = stop == NULL ? header.len : (size_t)(stop - header.at);
-        if (end - at > name.len && header.at[at + name.len] == '=' && memcmp(header.at + at, name.at, name.len) == 0)
+        if (end - at > name.len && header.at[at + name.len] == '=' &&
+            memcmp(header.at + at, name.at, name.len) == 0)
             return view_of(header.at + at + name.len + 1, end - at - name.len - 1);
         at = end;
     }
@@ -319,16 +320,11 @@ call_kept(const call *c)
     return c->kept;
 }
 
-bool
-call_is_gone(const call *c)
-{
-    return c->x == NULL;
-}
-
 static uint64_t
 within_ns(const call *c)
 {
-    return (c->route != NULL && c->route->within_ms != 0 ? c->route->within_ms : WITHIN_MS) * NS_PER_MS;
+    return (c->route != NULL && c->route->within_ms != 0 ? c->route->within_ms : WITHIN_MS) *
+           NS_PER_MS;
 }
 
 /* ---- answering ---- */
@@ -384,7 +380,8 @@ add_common_headers(call *c)
     if (call_origin_allowed(c, origin)) {
         http_add_header(c->x, "Access-Control-Allow-Origin", origin);
         http_add_static(c->x, "Access-Control-Expose-Headers",
-                        "X-Request-Id, X-Durability, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+                        "X-Request-Id, X-Durability, X-RateLimit-Limit, X-RateLimit-Remaining, "
+                        "X-RateLimit-Reset, "
                         "Retry-After");
     }
 }
@@ -406,8 +403,9 @@ answer_begin(call *c, uint16_t status)
     hist_add(f->counters, HIST_REQUEST, took);
     if (status >= 500 || log_wants(LOG_DEBUG))
         log_line(status >= 500 ? LOG_WARN : LOG_DEBUG, "http.request",
-                 "method=%.*s path=%s status=%u took_us=%llu request_id=%s", (int)min_u64(c->x->method.len, 16),
-                 (const char *)c->x->method.at, log_quote(c->x->path), status, (unsigned long long)(took / 1000),
+                 "method=%.*s path=%s status=%u took_us=%llu request_id=%s",
+                 (int)min_u64(c->x->method.len, 16), (const char *)c->x->method.at,
+                 log_quote(c->x->path), status, (unsigned long long)(took / 1000),
                  log_quote(view_of(c->request_id, c->request_id_len)));
     add_common_headers(c);
     return true;
@@ -499,7 +497,8 @@ call_fail_fields(call *c, json_out *faults)
         return;
     }
     if (call_wants(c, PROBLEM_TYPE)) {
-        send_problem(c, 422, "Request does not satisfy the schema.", view_of(faults->at, faults->len));
+        send_problem(c, 422, "Request does not satisfy the schema.",
+                     view_of(faults->at, faults->len));
         return;
     }
     j = call_json(c);
@@ -551,8 +550,9 @@ call_unavailable(call *c, uint16_t kind, int rc)
         return;
     }
     http_add_static(c->x, "Retry-After", "1");
-    call_fail(c, 503, kind == KIND_INGEST || kind == KIND_QUERY ? "The partition is restarting; retry."
-                                                                : "The service is restarting; retry.");
+    call_fail(c, 503,
+              kind == KIND_INGEST || kind == KIND_QUERY ? "The partition is restarting; retry."
+                                                        : "The service is restarting; retry.");
 }
 
 /* ---- streaming ---- */
@@ -682,7 +682,8 @@ give_up_ask(const postponed *p)
         call_unavailable(c, addr_kind(p->to), E_FULL);
 }
 
-/* Once a turn.  What waits longest comes first; a destination that is full holds up its own only. */
+/* Once a turn.  What waits longest comes first; a destination that is full holds up its own only.
+ */
 void
 call_retry_asks(front *f)
 {
@@ -743,12 +744,14 @@ call_ask(call *c, addr to, uint16_t type, const void *body, uint32_t len, call_t
 }
 
 void
-call_ask_stream(call *c, addr to, uint16_t type, const void *body, uint32_t len, uint32_t window, call_then *then)
+call_ask_stream(call *c, addr to, uint16_t type, const void *body, uint32_t len, uint32_t window,
+                call_then *then)
 {
     ask *a = call_expect(c, then, true);
 
     a->stream = true;
-    start_ask(c, &(postponed){ .a = a, .to = to, .type = type, .len = len, .window = window }, body);
+    start_ask(c, &(postponed){ .a = a, .to = to, .type = type, .len = len, .window = window },
+              body);
 }
 
 void
@@ -767,7 +770,8 @@ call_cancel(call *c, uint64_t corr)
 void
 call_registry(call *c, uint16_t op, view params, call_then *then)
 {
-    reg_ask  head = { op, c->who.key != 0 ? ROLE_NONE : c->who.role, c->who.tenant, c->who.user, c->who.key };
+    reg_ask  head = { op, c->who.key != 0 ? ROLE_NONE : c->who.role, c->who.tenant, c->who.user,
+                      c->who.key };
     uint32_t len = (uint32_t)(sizeof head + params.len);
     uint8_t *body;
 
@@ -796,58 +800,7 @@ bad:
     return false;
 }
 
-/* ---- the handler of rows that are nothing but a question to the registry ---- */
-
-static bool
-is_param(const call *c, const char *name)
-{
-    return call_param(c, name).at != NULL;
-}
-
-static uint32_t
-count_members(const call *c, const schema *s, const cJSON *object)
-{
-    uint32_t n = 0;
-
-    if (s == NULL || object == NULL)
-        return 0;
-    for (const field *f = s->fields; f->name != NULL; f++)
-        n += !is_param(c, f->name) && cJSON_GetObjectItemCaseSensitive(object, f->name) != NULL;
-    return n;
-}
-
-/* Only members the schema knows, and none that would hide a path parameter. */
-static void
-pack_members(pack *p, const call *c, const schema *s, const cJSON *object)
-{
-    if (s == NULL || object == NULL)
-        return;
-    for (const field *f = s->fields; f->name != NULL; f++) {
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, f->name);
-
-        if (item == NULL || is_param(c, f->name))
-            continue;
-        pack_str(p, view_str(f->name));
-        pack_json(p, item);
-    }
-}
-
-void
-route_registry(call *c)
-{
-    pack *p = &c->f->pack;
-
-    pack_reset(p);
-    pack_map(p, c->param_count + count_members(c, c->route->query, c->query) +
-                    count_members(c, c->route->body, c->body));
-    for (uint32_t i = 0; i < c->param_count; i++) {
-        pack_str(p, c->param_names[i]);
-        pack_str(p, c->params[i]);
-    }
-    pack_members(p, c, c->route->query, c->query);
-    pack_members(p, c, c->route->body, c->body);
-    call_registry(c, c->route->op, pack_view(p), route_registry_answer);
-}
+/* ---- the reply of the registry as an answer ---- */
 
 static void
 fail_with_packed(call *c, uint16_t status, view value)
@@ -860,7 +813,8 @@ fail_with_packed(call *c, uint16_t status, view value)
         return;
     }
     if (pack_root(&d)->type == MSGPACK_OBJECT_STR)
-        snprintf(detail, sizeof detail, "%.*s", (int)min_u64(pack_root(&d)->via.str.size, sizeof detail - 1),
+        snprintf(detail, sizeof detail, "%.*s",
+                 (int)min_u64(pack_root(&d)->via.str.size, sizeof detail - 1),
                  pack_root(&d)->via.str.ptr);
     pack_doc_close(&d);
     call_fail(c, status, detail);
@@ -945,8 +899,11 @@ within_limit(call *c, enum limits_what what, uint64_t key, uint64_t per_minute)
         return true;
     add_number_header(c, "Retry-After", s.retry_s);
     add_number_header(c, "X-RateLimit-Reset", (uint64_t)(front_wall_us() / 1000000) + s.reset_s);
-    snprintf(detail, sizeof detail, "Rate limit exceeded: %llu requests per minute%s.", (unsigned long long)s.limit,
-             what == LIMIT_ADDRESS ? " per address" : what == LIMIT_ACCOUNT ? " per account" : "");
+    snprintf(detail, sizeof detail, "Rate limit exceeded: %llu requests per minute%s.",
+             (unsigned long long)s.limit,
+             what == LIMIT_ADDRESS   ? " per address"
+             : what == LIMIT_ACCOUNT ? " per account"
+                                     : "");
     call_fail(c, 429, detail);
     return false;
 }
@@ -954,7 +911,9 @@ within_limit(call *c, enum limits_what what, uint64_t key, uint64_t per_minute)
 static uint64_t
 tier_limit(const options *o, uint8_t tier)
 {
-    return tier == TIER_FREE ? o->limits_rate_free : tier == TIER_PRO ? o->limits_rate_pro : o->limits_rate_enterprise;
+    return tier == TIER_FREE  ? o->limits_rate_free
+           : tier == TIER_PRO ? o->limits_rate_pro
+                              : o->limits_rate_enterprise;
 }
 
 /* False: answered. */
@@ -969,7 +928,8 @@ admit(call *c)
         if (c->route->method == GET || c->f->options->limits_rate_open == 0)
             return true;
         address = call_address(c);
-        return within_limit(c, LIMIT_ADDRESS, hash64(0, address.at, address.len), c->f->options->limits_rate_open);
+        return within_limit(c, LIMIT_ADDRESS, hash64(0, address.at, address.len),
+                            c->f->options->limits_rate_open);
     }
     v = auth_request(c->f, c->x, &c->who);
     if (v.status == 0) {
@@ -1006,7 +966,8 @@ take_query(call *c)
 
 static void have_bytes(call *c);
 
-/* A compressed body is inflated by a helper thread: ten megabytes would hold the loop for too long. */
+/* A compressed body is inflated by a helper thread: ten megabytes would hold the loop for too long.
+ */
 typedef struct inflation {
     call        *c;
     squeeze_kind kind;
@@ -1043,7 +1004,8 @@ inflate_done(ak *k, void *self, void *job)
     } else if (i->rc < 0) {
         free(i->out);
         call_fail(c, i->rc == E_LIMIT ? 413 : 400,
-                  i->rc == E_LIMIT ? "Request body is too large." : "Request body cannot be decompressed.");
+                  i->rc == E_LIMIT ? "Request body is too large."
+                                   : "Request body cannot be decompressed.");
     } else {
         c->inflated = realloc(i->out, i->len + 16); /* pages that were not needed */
         c->inflated = c->inflated == NULL ? i->out : c->inflated;
@@ -1065,7 +1027,9 @@ inflate_start(call *c, squeeze_kind kind, size_t room)
     }
     i = malloc(sizeof *i + c->bytes.len);
     ASSERT(i != NULL);
-    *i = (inflation){ .c = c, .kind = kind, .room = room, .in_len = c->bytes.len, .out = malloc(room + 16) };
+    *i = (inflation){
+        .c = c, .kind = kind, .room = room, .in_len = c->bytes.len, .out = malloc(room + 16)
+    };
     ASSERT(i->out != NULL);
     if (c->bytes.len > 0)
         memcpy(i->in, c->bytes.at, c->bytes.len);
@@ -1164,7 +1128,8 @@ answer_options(call *c, const char *allow)
     http_add_header(c->x, "Allow", view_str(allow));
     if (call_origin_allowed(c, http_header(c->x, "origin"))) {
         http_add_header(c->x, "Access-Control-Allow-Methods", view_str(allow));
-        http_add_static(c->x, "Access-Control-Allow-Headers", "Authorization, Content-Type, X-API-Key, X-Request-Id");
+        http_add_static(c->x, "Access-Control-Allow-Headers",
+                        "Authorization, Content-Type, X-API-Key, X-Request-Id");
         http_add_static(c->x, "Access-Control-Max-Age", "600");
     }
     call_send_empty(c, 204);

@@ -1,10 +1,13 @@
 /* fleet.c - GET /fleet/status, from the board alone.
  *
- * The machines table is one for all tenants; a front keeps for each tenant the list of its machine numbers:
+ * The machines table is one for all tenants; a front keeps for each tenant the list of its machine
+ * numbers:
  *
- *     heads[tenant] -> first number;  next[number] -> next number of that tenant, in order of creation
+ *     heads[tenant] -> first number;  next[number] -> next number of that tenant, in order of
+ * creation
  *
- * New records are entered when the table has grown, so an answer costs what the tenant has, never what is stored.
+ * New records are entered when the table has grown, so an answer costs what the tenant has, never
+ * what is stored.
  */
 #include "actors/status.h"
 #include "api/front.h"
@@ -98,7 +101,8 @@ catch_up(fleet *fl, const board *b)
 }
 
 static void
-add_machine(json_out *j, const board *b, const board_machine *m, const board_arrival *a, enum machine_status status)
+add_machine(json_out *j, const board *b, const board_machine *m, const board_arrival *a,
+            enum machine_status status)
 {
     json_open(j, '{');
     json_name_uuid(j, "id", &m->id);
@@ -154,7 +158,7 @@ get_status(call *c)
 extern const route fleet_routes[];
 
 const route fleet_routes[] = {
-    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_FLEET), 0, 0, "/fleet/status", NULL, NULL, get_status, 0,
-      "Every machine's status, from memory" },
+    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_FLEET), 0, 0, "/fleet/status", NULL, NULL,
+      get_status, 0, "Every machine's status, from memory" },
     { 0 },
 };

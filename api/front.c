@@ -1,9 +1,11 @@
 /* front.c - the front actor: H2O's event loop around ak_step().
  *
- *        turn:  ak_step -> slices of long bodies -> park -> H2O (poll, read, handlers, write) -> unpark
+ *        turn:  ak_step -> slices of long bodies -> park -> H2O (poll, read, handlers, write) ->
+ * unpark
  *
- * Handlers stage asks while H2O runs; the next ak_step publishes them.  Replies arrive in ak_step and write to
- * sockets at once; H2O learns of the write's end in the turn that follows, which therefore does not sleep.
+ * Handlers stage asks while H2O runs; the next ak_step publishes them.  Replies arrive in ak_step
+ * and write to sockets at once; H2O learns of the write's end in the turn that follows, which
+ * therefore does not sleep.
  */
 #include "api/front.h"
 
@@ -15,8 +17,8 @@
 
 enum { STEP_BUDGET = 256, DRAIN_MS = 5000 };
 #define NS_PER_MS UINT64_C(1000000)
-#define TICK_NS (1000 * NS_PER_MS)
-#define JSON_MAX (256u << 20)
+#define TICK_NS   (1000 * NS_PER_MS)
+#define JSON_MAX  (256u << 20)
 
 static void
 on_tick(front *f)
@@ -104,7 +106,6 @@ init(ak *k, void *self)
     f->number = addr_part(ak_self(k));
     f->json.max = JSON_MAX;
     f->postponed_tail = &f->postponed;
-    pack_init(&f->pack);
     if ((rc = routes_build()) < 0)
         return err(rc, "routes");
     if ((rc = secrets_load(&f->secrets, ak_data_dir(k))) < 0)
@@ -193,7 +194,6 @@ stop(ak *k, void *self)
     call_release_all(f);
     fleet_free(f->fleet);
     limits_free(f->limits);
-    pack_fini(&f->pack);
     json_out_free(&f->json);
     json_out_free(&f->faults);
 }

@@ -8,12 +8,12 @@
 #include "proto/crypto.h"
 #include "transport/count.h"
 
-enum { PARAMS_MAX = 4, REQUEST_ID_MAX = 128, KINDS_ASKED = 2 };
+enum { PARAMS_MAX = 4, REQUEST_ID_MAX = 128 };
 
-typedef struct front front;
-typedef struct ask   ask;
-typedef struct ws    ws;
-typedef struct fleet fleet;
+typedef struct front       front;
+typedef struct ask         ask;
+typedef struct ws          ws;
+typedef struct fleet       fleet;
 typedef struct ingest_jobs ingest_jobs;
 
 /* An ask under way: what ak_msg.ctx of its reply points to. */
@@ -48,7 +48,7 @@ struct call {
     uint8_t     *inflated;
     route_fn    *drained;
     void        *kept;
-    void       (*drop)(void *kept);
+    void (*drop)(void *kept);
     arena_chunk *arena;
     uint64_t     began_ns;
     uint64_t     trace;
@@ -75,7 +75,6 @@ struct front {
     secrets        secrets;
     json_out       json;   /* of call_json() */
     json_out       faults; /* of 422s under construction */
-    pack           pack;
     call          *calls;
     call          *free_calls;
     ask           *free_asks;
@@ -96,17 +95,17 @@ uint64_t front_now_ns(void);  /* monotonic, now: the kernel's clock stands still
 int64_t  front_wall_us(void); /* since the epoch */
 
 /* ---- call.c ---- */
-void call_begin(front *f, exchange *x);      /* http's on_request */
+void call_begin(front *f, exchange *x); /* http's on_request */
 void call_on_reply(front *f, const ak_msg *m);
-void call_end_all(front *f);                 /* at a stop: what is unanswered gets its 503 */
+void call_end_all(front *f); /* at a stop: what is unanswered gets its 503 */
 /* An ask the caller builds and starts itself. NULL never. */
 ask *call_expect(call *c, call_then *then, bool raw);
 void call_unexpect(ask *a); /* it could not be started, or is of no interest */
-void call_unavailable(call *c, uint16_t kind, int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
+void call_unavailable(call *c, uint16_t kind,
+                      int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
 void call_send_text(call *c, uint16_t status, const char *content_type, view body);
 bool call_wants(const call *c, const char *media_type); /* in Accept, by name */
-bool call_is_gone(const call *c);
-bool call_origin_allowed(const call *c, view origin); /* by the CORS list */
+bool call_origin_allowed(const call *c, view origin);   /* by the CORS list */
 void call_cancel(call *c, uint64_t corr);
 void call_retry_asks(front *f);
 void call_release_all(front *f);
@@ -129,8 +128,8 @@ void   fleet_free(fleet *fl);
 
 /* ---- ingest.c ---- */
 ingest_jobs *ingest_new(front *f);
-void ingest_free(ingest_jobs *j);
-bool ingest_turn(ingest_jobs *j); /* one slice; true: there is more to do */
+void         ingest_free(ingest_jobs *j);
+bool         ingest_turn(ingest_jobs *j); /* one slice; true: there is more to do */
 
 /* ---- ws.c ---- */
 ws  *ws_new(front *f);
@@ -138,8 +137,7 @@ void ws_free(ws *w);
 void ws_on_feed(ws *w, const ak_msg *m);
 void ws_on_event(ws *w, const ak_msg *m);
 void ws_tick(ws *w);
-void ws_turn(ws *w);      /* writes what the turn gathered */
+void ws_turn(ws *w); /* writes what the turn gathered */
 void ws_close_all(ws *w);
-uint32_t ws_count(const ws *w);
 
 #endif

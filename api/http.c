@@ -1,15 +1,16 @@
 /* http.c - HTTP/1.1 over H2O's event loop (http.h).
  *
- * H2O parses heads and reads bodies; everything is handled on one catch-all path.  What it does not do is done
- * here: connection and body budgets, answers that nobody reads, JSON for its own refusals, a close that does not
- * destroy the answer, and the checks of the raw head that request smuggling lives on:
+ * H2O parses heads and reads bodies; everything is handled on one catch-all path.  What it does not
+ * do is done here: connection and body budgets, answers that nobody reads, JSON for its own
+ * refusals, a close that does not destroy the answer, and the checks of the raw head that request
+ * smuggling lives on:
  *
  *   socket's input: | raw head (names lower-cased in place) | body ... | next request ...
  *                   ^ stays there until the answer is done
  *
- * Traps of H2O 2.2 minded here: a callback that a write schedules runs inside h2o_evloop_run() only, behind its
- * poll, so after a write from outside the next turn must not sleep (http_touch); foreign descriptors are
- * duplicated and never read from; h2o_evloop_run() fails on EINTR.
+ * Traps of H2O 2.2 minded here: a callback that a write schedules runs inside h2o_evloop_run()
+ * only, behind its poll, so after a write from outside the next turn must not sleep (http_touch);
+ * foreign descriptors are duplicated and never read from; h2o_evloop_run() fails on EINTR.
  */
 #include "api/http.h"
 
@@ -29,15 +30,15 @@
 
 enum {
     ACCEPTS_A_TURN = 16,
-    STREAM_HIGH = 65536,       /* bytes waiting for a slow client before http_stream() says so */
+    STREAM_HIGH = 65536, /* bytes waiting for a slow client before http_stream() says so */
     LINGERERS_MAX = 64,
     LINGER_MS = 2000,
     LINGER_BYTES = 64 << 20,
-    STALL_MS = 60000,          /* an answer of which nothing was taken for so long */
+    STALL_MS = 60000, /* an answer of which nothing was taken for so long */
     TICK_MS = 1000,
     BUDGET_MS = 50,
     BODY_PAD = 16,
-    SHED_MIN = 65536,          /* requests smaller than this are never shed */
+    SHED_MIN = 65536, /* requests smaller than this are never shed */
     HEAD_LINES_MAX = 128,
 };
 
@@ -83,22 +84,22 @@ typedef struct flow { /* an exchange, with its private side */
 } flow;
 
 struct http {
-    http_config        config;
-    h2o_globalconf_t   global;
-    h2o_context_t      context;
-    h2o_evloop_t      *loop;
-    h2o_accept_ctx_t   accept;
-    h2o_socket_t      *listener;
-    bool               paused;
-    bool               in_turn;
-    bool               touched;
-    uint32_t           connections;
-    uint64_t           tick_ms;
-    uint64_t           budget_ms;
-    h2o_linklist_t     flows;
-    h2o_socket_t      *watched[16];
-    uint32_t           watches;
-    lingerer           lingerers[LINGERERS_MAX];
+    http_config      config;
+    h2o_globalconf_t global;
+    h2o_context_t    context;
+    h2o_evloop_t    *loop;
+    h2o_accept_ctx_t accept;
+    h2o_socket_t    *listener;
+    bool             paused;
+    bool             in_turn;
+    bool             touched;
+    uint32_t         connections;
+    uint64_t         tick_ms;
+    uint64_t         budget_ms;
+    h2o_linklist_t   flows;
+    h2o_socket_t    *watched[16];
+    uint32_t         watches;
+    lingerer         lingerers[LINGERERS_MAX];
 };
 
 static uint64_t
@@ -190,7 +191,8 @@ on_socket_close(void *data)
     free(c);
 }
 
-/* The connection will be closed with input unread: without this its answer would be lost to a reset. */
+/* The connection will be closed with input unread: without this its answer would be lost to a
+ * reset. */
 static void
 keep_for_lingering(h2o_req_t *req)
 {
@@ -259,8 +261,9 @@ line_is(const char *at, size_t len, const char *name)
     return len > n && at[n] == ':' && memcmp(at, name, n) == 0;
 }
 
-/* What the parser lets through and a careful server does not: two lengths, a length beside a transfer encoding,
- * folded lines, no Host or two.  Names were lower-cased in place by the parser. */
+/* What the parser lets through and a careful server does not: two lengths, a length beside a
+ * transfer encoding, folded lines, no Host or two.  Names were lower-cased in place by the parser.
+ */
 static const char *
 head_fault(const h2o_req_t *req, const char *at, size_t len)
 {
@@ -320,10 +323,10 @@ on_stop(h2o_generator_t *generator, h2o_req_t *req)
 static flow *
 flow_new(http *h, h2o_req_t *req)
 {
-    flow *f = h2o_mem_alloc_shared(&req->pool, sizeof *f, flow_gone);
+    flow               *f = h2o_mem_alloc_shared(&req->pool, sizeof *f, flow_gone);
     const h2o_socket_t *sock = req->conn->callbacks->get_socket(req->conn);
     const h2o_buffer_t *in = sock->input;
-    size_t query_at = req->query_at == SIZE_MAX ? req->path.len : req->query_at + 1;
+    size_t              query_at = req->query_at == SIZE_MAX ? req->path.len : req->query_at + 1;
 
     memset(f, 0, sizeof *f);
     f->generator.proceed = on_proceed;
@@ -337,8 +340,9 @@ flow_new(http *h, h2o_req_t *req)
     f->x.body = view_of_iovec(req->entity);
     f->x.has_body = req->entity.base != NULL;
     f->x.is_head = h2o_memis(req->method.base, req->method.len, H2O_STRLIT("HEAD"));
-    f->x.body_padded = f->x.has_body && in->bytes != NULL &&
-                       (size_t)(in->_buf + in->capacity - (req->entity.base + req->entity.len)) >= BODY_PAD;
+    f->x.body_padded =
+        f->x.has_body && in->bytes != NULL &&
+        (size_t)(in->_buf + in->capacity - (req->entity.base + req->entity.len)) >= BODY_PAD;
     return f;
 }
 
@@ -429,12 +433,6 @@ http_upgrade_key(const exchange *x)
     return key;
 }
 
-void *
-http_alloc(exchange *x, size_t len)
-{
-    return h2o_mem_alloc_pool(&req_of(x)->pool, len);
-}
-
 /* ---- answers ---- */
 
 static const struct {
@@ -502,7 +500,8 @@ http_add_static(exchange *x, const char *name, const char *value)
 {
     h2o_req_t *req = req_of(x);
 
-    h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 0, NULL, value, strlen(value));
+    h2o_add_header_by_str(&req->pool, &req->res.headers, name, strlen(name), 0, NULL, value,
+                          strlen(value));
 }
 
 static void
@@ -517,7 +516,8 @@ answer_begin(flow *f, uint16_t status, const char *content_type)
     req->res.status = status;
     req->res.reason = http_reason(status);
     if (content_type != NULL)
-        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type, strlen(content_type));
+        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, content_type,
+                       strlen(content_type));
     http_touch(f->x.at);
 }
 
@@ -653,7 +653,8 @@ typedef struct rewrite {
 } rewrite;
 
 static void
-rewrite_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count, h2o_send_state_t state)
+rewrite_send(h2o_ostream_t *self, h2o_req_t *req, h2o_iovec_t *bufs, size_t count,
+             h2o_send_state_t state)
 {
     bool head = h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
 
@@ -686,18 +687,22 @@ on_setup_ostream(h2o_filter_t *self, h2o_req_t *req, h2o_ostream_t **slot)
     (void)self;
     if (req->_generator != NULL && req->_generator->proceed == NULL && req->res.status >= 400) {
         memset(&req->res.headers, 0, sizeof req->res.headers);
-        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL, H2O_STRLIT("application/json"));
-        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL, H2O_STRLIT("no-store"));
-        h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("X-Content-Type-Options"), 0, NULL,
-                              H2O_STRLIT("nosniff"));
+        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CONTENT_TYPE, NULL,
+                       H2O_STRLIT("application/json"));
+        h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_CACHE_CONTROL, NULL,
+                       H2O_STRLIT("no-store"));
+        h2o_add_header_by_str(&req->pool, &req->res.headers, H2O_STRLIT("X-Content-Type-Options"),
+                              0, NULL, H2O_STRLIT("nosniff"));
         if (req->res.status == 503)
-            h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_RETRY_AFTER, NULL, H2O_STRLIT("1"));
+            h2o_add_header(&req->pool, &req->res.headers, H2O_TOKEN_RETRY_AFTER, NULL,
+                           H2O_STRLIT("1"));
         req->res.reason = http_reason((uint16_t)req->res.status);
         req->http1_is_persistent = 0;
         keep_for_lingering(req);
         r = (rewrite *)h2o_add_ostream(req, sizeof *r, slot);
         r->super.do_send = rewrite_send;
-        r->body = h2o_iovec_init(own_error_body(req->res.status), strlen(own_error_body(req->res.status)));
+        r->body = h2o_iovec_init(own_error_body(req->res.status),
+                                 strlen(own_error_body(req->res.status)));
         req->res.content_length = r->body.len;
         slot = &r->super.next;
     }
@@ -728,7 +733,8 @@ count_arriving(h2o_req_t *req, void *data)
     return 0;
 }
 
-/* Bodies that arrive may not take more memory together than is allowed: the largest is sent away. */
+/* Bodies that arrive may not take more memory together than is allowed: the largest is sent away.
+ */
 static void
 keep_body_budget(http *h)
 {
@@ -741,7 +747,8 @@ keep_body_budget(http *h)
             return;
         sock = a.req->conn->callbacks->get_socket(a.req->conn);
         h2o_socket_read_stop(sock);
-        h2o_send_error_503(a.req, "Service Unavailable", "busy", H2O_SEND_ERROR_HTTP1_CLOSE_CONNECTION);
+        h2o_send_error_503(a.req, "Service Unavailable", "busy",
+                           H2O_SEND_ERROR_HTTP1_CLOSE_CONNECTION);
         http_touch(h);
     }
 }
@@ -755,7 +762,8 @@ drop_stalled(http *h, uint64_t now)
         if (!f->sending || now - f->progress_ms < STALL_MS)
             continue;
         /* H2O sees a write error and lets go of everything. */
-        shutdown(h2o_socket_get_fd(req_of(&f->x)->conn->callbacks->get_socket(req_of(&f->x)->conn)), SHUT_RDWR);
+        shutdown(h2o_socket_get_fd(req_of(&f->x)->conn->callbacks->get_socket(req_of(&f->x)->conn)),
+                 SHUT_RDWR);
     }
     for (uint32_t i = 0; i < LINGERERS_MAX; i++)
         if (h->lingerers[i].sock != NULL && now >= h->lingerers[i].until_ms)
@@ -824,12 +832,6 @@ http_connections(const http *h)
     return h->connections;
 }
 
-void *
-http_loop(const http *h)
-{
-    return h->loop;
-}
-
 static int
 listen_on(http *h, int fd)
 {
@@ -855,7 +857,8 @@ configure(http *h)
 
     h2o_config_init(&h->global);
     h->global.server_name = h2o_iovec_init(H2O_STRLIT(""));
-    h->global.max_request_entity_size = h->config.body_bytes + 1; /* chunked bodies are refused at, not above it */
+    h->global.max_request_entity_size =
+        h->config.body_bytes + 1; /* chunked bodies are refused at, not above it */
     h->global.http1.req_timeout = h->config.request_timeout_ms;
     h->global.http1.upgrade_to_http2 = 0;
     host = h2o_config_register_host(&h->global, h2o_iovec_init(H2O_STRLIT("default")), 65535);
@@ -894,7 +897,8 @@ http_stop_accepting(http *h)
     if (h->listener != NULL)
         h2o_socket_close(h->listener);
     h->listener = NULL;
-    h->context.shutdown_requested = 1; /* answers close their connections; the call for it starts HTTP/2 timers */
+    h->context.shutdown_requested =
+        1; /* answers close their connections; the call for it starts HTTP/2 timers */
 }
 
 static int
@@ -905,7 +909,8 @@ hang_up(h2o_req_t *req, void *data)
     return 0;
 }
 
-/* H2O has no way to close idle connections: their sockets are shut, and it finds out in the next turns. */
+/* H2O has no way to close idle connections: their sockets are shut, and it finds out in the next
+ * turns. */
 void
 http_close(http **h_p)
 {

@@ -1,15 +1,16 @@
 /* ingest.c - POST /ingest: a request body becomes rows in the lanes of the partitions.
  *
- *   body --decoder--> reading --machine? clock?--> sink of its partition: 24-byte rows, in the lane itself
- *                        |                               names of unknown series and changed units, behind them
+ *   body --decoder--> reading --machine? clock?--> sink of its partition: 24-byte rows, in the lane
+ * itself |                               names of unknown series and changed units, behind them
  *                        +--> errors of the 207
  *
- *   short body:  decoded at once into room reserved in the lanes; all of it is discarded when the body turns out
- *                to be no JSON, or to have too many readings
- *   long body:   decoded in slices, one a loop turn, into private memory; sent when it proved sound
+ *   short body:  decoded at once into room reserved in the lanes; all of it is discarded when the
+ * body turns out to be no JSON, or to have too many readings long body:   decoded in slices, one a
+ * loop turn, into private memory; sent when it proved sound
  *
- * Nothing is sent before the whole body was read.  The 207 leaves when every partition has said STORED; if one
- * does not, the whole request is a 503 (or 507), and what other partitions stored is harmless.
+ * Nothing is sent before the whole body was read.  The 207 leaves when every partition has said
+ * STORED; if one does not, the whole request is a 503 (or 507), and what other partitions stored is
+ * harmless.
  */
 #include "api/front.h"
 #include "proto/err.h"
@@ -21,16 +22,16 @@
 enum {
     SLICED_FROM = 256 << 10, /* bytes of a body that is decoded in slices */
     SLICE_NS = 250000,
-    SLICE_LOOK = 64,         /* readings between two looks at the clock */
-    READING_MIN = 64,        /* no sound reading is shorter than this, in JSON or MessagePack */
-    NAMES_SLACK = 4096,      /* room for names behind the rows of a reservation */
+    SLICE_LOOK = 64,    /* readings between two looks at the clock */
+    READING_MIN = 64,   /* no sound reading is shorter than this, in JSON or MessagePack */
+    NAMES_SLACK = 4096, /* room for names behind the rows of a reservation */
     MESSAGE_MAX = 512 << 10,
     PAD = 16,
     KEPT_INTAKES = 64,
     UNIT_MAX = 256,
 };
 #define FUTURE_US (INT64_C(5) * 60 * 1000000)
-#define OLD_US (INT64_C(3650) * 86400 * 1000000)
+#define OLD_US    (INT64_C(3650) * 86400 * 1000000)
 
 typedef struct name { /* one name_row of a sink, and who brought it */
     uint64_t hash;
@@ -45,9 +46,9 @@ typedef struct newcomer { /* a reading of a series that had no number: the budge
     uint32_t reading;
 } newcomer;
 
-typedef struct sink { /* what goes to one partition */
-    uint8_t     *body;  /* the reservation in the lane; NULL: rows are private */
-    uint32_t     room;  /* of the reservation */
+typedef struct sink {  /* what goes to one partition */
+    uint8_t     *body; /* the reservation in the lane; NULL: rows are private */
+    uint32_t     room; /* of the reservation */
     ask         *asked;
     reading_row *rows;
     uint32_t     row_count;
@@ -75,8 +76,8 @@ enum outcome { GOING_ON, SOUND, SYNTAX, SCHEMA, TOO_MANY, NO_ROOM };
 
 typedef struct intake intake;
 struct intake {
-    intake  *next; /* in the queue of long bodies, or of the kept ones */
-    call    *c;
+    intake          *next; /* in the queue of long bodies, or of the kept ones */
+    call            *c;
     readings_decoder decoder;
     enum readings_next (*decode)(readings_decoder *d, reading *out);
     uint8_t *copy; /* of a body without readable bytes behind it */
@@ -201,7 +202,8 @@ intake_drop(void *kept)
         return;
     }
     for (uint16_t p = 0; p < in->parts; p++) {
-        if (in->sinks[p].own_room > 4096 || in->sinks[p].names_room > 65536) { /* rare giants are not kept */
+        if (in->sinks[p].own_room > 4096 ||
+            in->sinks[p].names_room > 65536) { /* rare giants are not kept */
             sink_free(&in->sinks[p]);
             in->sinks[p] = (sink){ 0 };
         } else if (in->sinks[p].used) {
@@ -312,11 +314,12 @@ static bool
 reserve(intake *in, sink *s, uint16_t part)
 {
     call    *c = in->c;
-    uint32_t room = (uint32_t)(sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK);
+    uint32_t room =
+        (uint32_t)(sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK);
 
     s->asked = call_expect(c, NULL, true);
-    s->body = ak_ask_reserve(c->f->k, addr_of(KIND_INGEST, part), MSG_READINGS, room, wait_ns(c), s->asked,
-                             &s->asked->corr);
+    s->body = ak_ask_reserve(c->f->k, addr_of(KIND_INGEST, part), MSG_READINGS, room, wait_ns(c),
+                             s->asked, &s->asked->corr);
     if (s->body == NULL) {
         call_unexpect(s->asked);
         s->asked = NULL;
@@ -352,7 +355,8 @@ sink_add(intake *in, uint16_t part, uint32_t machine, const reading *r)
 {
     sink        *s = &in->sinks[part];
     board       *b = in->c->f->board;
-    name_row     row = { machine, 0, (uint16_t)r->metric.len, (uint16_t)r->unit.len, in->c->who.tenant };
+    name_row     row = { machine, 0, (uint16_t)r->metric.len, (uint16_t)r->unit.len,
+                         in->c->who.tenant };
     reading_row *to;
     bool         same_unit = true;
 
@@ -407,15 +411,16 @@ reject(intake *in, enum reading_error code, const reading *r)
     json_close(j, '}');
 }
 
-/* Neighbours in a body often are of one machine.  (What is not in the body is in the decoder's scratch, and gone
- * with the next reading.) */
+/* Neighbours in a body often are of one machine.  (What is not in the body is in the decoder's
+ * scratch, and gone with the next reading.) */
 static uint32_t
 machine_of(intake *in, view identifier, uint16_t *part)
 {
     bool in_body = identifier.at >= in->body.at && identifier.at < in->body.at + in->body.len;
 
     if (in->last_machine.at == NULL || !view_eq(in->last_machine, identifier)) {
-        in->last_no = board_machine_no_part(in->c->f->board, in->c->who.tenant, identifier, &in->last_part);
+        in->last_no =
+            board_machine_no_part(in->c->f->board, in->c->who.tenant, identifier, &in->last_part);
         in->last_machine = in_body ? identifier : (view){ 0 };
     }
     *part = in->last_part;
@@ -500,7 +505,8 @@ add_limit_errors(intake *in)
 
             memcpy(&row, at, sizeof row);
             metric = view_of(at + sizeof row, row.metric_len);
-            if (board_series_no(in->c->f->board, p, row.machine, metric, (view){ 0 }, &same_unit) != 0)
+            if (board_series_no(in->c->f->board, p, row.machine, metric, (view){ 0 }, &same_unit) !=
+                0)
                 continue;
             in->accepted--;
             in->rejected++;
@@ -520,8 +526,8 @@ static void
 answer_207(intake *in)
 {
     static const char *const durability[] = { "fsync", "os", "memory" };
-    call     *c = in->c;
-    json_out *j;
+    call                    *c = in->c;
+    json_out                *j;
 
     in->over = true;
     add_limit_errors(in);
@@ -723,7 +729,8 @@ send_private(intake *in, sink *s, uint16_t part)
         piece_cut(s, &p, max);
         if (p.until == p.from)
             return false;
-        len = (uint32_t)(sizeof(readings_head) + (p.until - p.from) * sizeof(reading_row)) + p.names_len;
+        len = (uint32_t)(sizeof(readings_head) + (p.until - p.from) * sizeof(reading_row)) +
+              p.names_len;
         a = call_expect(c, on_stored, true);
         a->tag = part;
         at = ak_ask_reserve(c->f->k, to, MSG_READINGS, len, wait_ns(c), a, &a->corr);
@@ -747,7 +754,8 @@ send_all(intake *in)
     for (uint16_t p = 0; p < in->parts; p++) {
         sink *s = &in->sinks[p];
 
-        if (s->body != NULL && sizeof(readings_head) + s->row_count * sizeof(reading_row) + s->names_len > s->room)
+        if (s->body != NULL &&
+            sizeof(readings_head) + s->row_count * sizeof(reading_row) + s->names_len > s->room)
             sink_spill(in, s);
     }
     for (uint16_t p = 0; p < in->parts && ok; p++) {
@@ -780,8 +788,9 @@ conclude(intake *in, enum outcome o)
     discard_all(in);
     switch (o) {
     case SYNTAX:
-        call_fail(c, 400, in->decode == readings_msgpack_next ? "Request body is not valid MessagePack."
-                                                              : "Request body is not valid JSON.");
+        call_fail(c, 400,
+                  in->decode == readings_msgpack_next ? "Request body is not valid MessagePack."
+                                                      : "Request body is not valid JSON.");
         break;
     case NO_ROOM:
         give_up(in, E_FULL);
@@ -789,13 +798,14 @@ conclude(intake *in, enum outcome o)
     case TOO_MANY:
     case SOUND:
         call_fail_field(c, "body", "readings",
-                        o == SOUND ? "At least one reading is required." : "Too many readings in one request.",
+                        o == SOUND ? "At least one reading is required."
+                                   : "Too many readings in one request.",
                         "value_error");
         break;
     default:
         type = readings_schema_type(&in->decoder);
         call_fail_field(c, "body", strcmp(type, "object_type") == 0 ? NULL : "readings",
-                        strcmp(type, "missing") == 0        ? "Field required."
+                        strcmp(type, "missing") == 0       ? "Field required."
                         : strcmp(type, "object_type") == 0 ? "Body must be an object."
                                                            : "Must be an array.",
                         type);
@@ -858,8 +868,8 @@ post_ingest(call *c)
     const options *o = c->f->options;
     ingest_jobs   *j = c->f->jobs;
     view           type = call_header(c, "content-type");
-    bool           msgpack = is_type(type, "application/msgpack") || is_type(type, "application/x-msgpack");
-    intake        *in;
+    bool msgpack = is_type(type, "application/msgpack") || is_type(type, "application/x-msgpack");
+    intake *in;
 
     if (!msgpack && type.len > 0 && !is_type(type, "application/json")) {
         call_fail(c, 415, "Content type must be application/json or application/msgpack.");
@@ -871,8 +881,9 @@ post_ingest(call *c)
     in->ceiling = (uint32_t)o->limits_readings_per_request;
     in->rows_max = (uint32_t)min_u64(in->ceiling, c->bytes.len / READING_MIN + 1);
     in->durability = o->storage_durability;
-    in->in_lanes = c->bytes.len <= SLICED_FROM &&
-                   sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK <= MESSAGE_MAX;
+    in->in_lanes =
+        c->bytes.len <= SLICED_FROM &&
+        sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK <= MESSAGE_MAX;
     start_decoder(in, msgpack);
     if (c->bytes.len > SLICED_FROM)
         enqueue(j, in);
@@ -925,7 +936,7 @@ ingest_free(ingest_jobs *j)
 extern const route ingest_routes[];
 
 const route ingest_routes[] = {
-    { POST, 207, WHO_NOBODY | WHO_SCOPE(SCOPE_INGEST), UINT32_MAX, 0, "/ingest", NULL, NULL, post_ingest, 0,
-      "Append readings; the 207 leaves when they are on stable storage" },
+    { POST, 207, WHO_NOBODY | WHO_SCOPE(SCOPE_INGEST), UINT32_MAX, 0, "/ingest", NULL, NULL,
+      post_ingest, 0, "Append readings; the 207 leaves when they are on stable storage" },
     { 0 },
 };

@@ -1,6 +1,7 @@
 /* limits.c - token buckets in a bounded table (limits.h).
  *
- *   slot = hash(what, key); the next WAYS slots are looked at: found, empty, or the one idle longest is taken
+ *   slot = hash(what, key); the next WAYS slots are looked at: found, empty, or the one idle
+ * longest is taken
  */
 #include "api/limits.h"
 
@@ -51,7 +52,8 @@ bucket_of(limits *l, uint64_t id)
 }
 
 bool
-limits_take(limits *l, enum limits_what what, uint64_t key, uint64_t per_minute, uint64_t now_ns, limits_state *out)
+limits_take(limits *l, enum limits_what what, uint64_t key, uint64_t per_minute, uint64_t now_ns,
+            limits_state *out)
 {
     uint64_t id = hash64(what, &key, sizeof key) | 1;
     double   rate = (double)per_minute / 60.0;

@@ -1,7 +1,7 @@
 /* limits.h - token buckets: so many requests a minute for a tenant, an address, an account.
  *
- * A bounded table: when it is full, the bucket that has been idle longest among its neighbours is forgotten, which
- * can only be kind to somebody.  A bucket starts full.
+ * A bounded table: when it is full, the bucket that has been idle longest among its neighbours is
+ * forgotten, which can only be kind to somebody.  A bucket starts full.
  */
 #ifndef HALTLESS_API_LIMITS_H
 #define HALTLESS_API_LIMITS_H
@@ -22,7 +22,7 @@ typedef struct limits_state {
 limits *limits_new(void);
 void    limits_free(limits *l);
 /* False: over the limit. */
-bool limits_take(limits *l, enum limits_what what, uint64_t key, uint64_t per_minute, uint64_t now_ns,
-                 limits_state *out);
+bool limits_take(limits *l, enum limits_what what, uint64_t key, uint64_t per_minute,
+                 uint64_t now_ns, limits_state *out);
 
 #endif

@@ -43,7 +43,8 @@ answer_ready(call *c, const readiness *r)
     json_name(j, VIEW_LIT("actors"));
     json_open(j, '[');
     for (uint32_t i = 0; i < r->count; i++) {
-        snprintf(name, sizeof name, "%s.%u", kind_name(addr_kind(r->asked[i].who)), addr_part(r->asked[i].who));
+        snprintf(name, sizeof name, "%s.%u", kind_name(addr_kind(r->asked[i].who)),
+                 addr_part(r->asked[i].who));
         json_open(j, '{');
         json_name_string(j, "actor", view_str(name));
         json_name_bool(j, "ready", r->asked[i].rc == E_OK);
@@ -213,8 +214,9 @@ add_counters(text *t, const actor *actors, uint32_t n)
     char l[64];
 
     for (int i = 0; i < COUNTERS; i++) {
-        line(t, "# HELP haltless_%s %s\n# TYPE haltless_%s %s\n", counter_rows[i].name, counter_rows[i].brief,
-             counter_rows[i].name, ends_with(counter_rows[i].name, "_total") ? "counter" : "gauge");
+        line(t, "# HELP haltless_%s %s\n# TYPE haltless_%s %s\n", counter_rows[i].name,
+             counter_rows[i].brief, counter_rows[i].name,
+             ends_with(counter_rows[i].name, "_total") ? "counter" : "gauge");
         for (uint32_t a = 0; a < n; a++)
             line(t, "haltless_%s{%s} %llu\n", counter_rows[i].name, labels(&actors[a], l),
                  (unsigned long long)count_get(actors[a].counters, (enum counter)i));
@@ -236,8 +238,9 @@ add_histograms(text *t, const actor *actors, uint32_t n)
             if (hist_count(c, (enum histogram)i) == 0)
                 continue;
             for (size_t q = 0; q < COUNT_OF(quantiles); q++)
-                line(t, "haltless_%s{%s,quantile=\"%g\"} %.9f\n", histogram_rows[i].name, labels(&actors[a], l),
-                     quantiles[q], (double)hist_quantile_ns(c, (enum histogram)i, quantiles[q]) / 1e9);
+                line(t, "haltless_%s{%s,quantile=\"%g\"} %.9f\n", histogram_rows[i].name,
+                     labels(&actors[a], l), quantiles[q],
+                     (double)hist_quantile_ns(c, (enum histogram)i, quantiles[q]) / 1e9);
             line(t, "haltless_%s_sum{%s} %.9f\n", histogram_rows[i].name, l,
                  (double)hist_sum_ns(c, (enum histogram)i) / 1e9);
             line(t, "haltless_%s_count{%s} %llu\n", histogram_rows[i].name, l,
@@ -258,8 +261,9 @@ add_info(text *t, const actor *actors, uint32_t n)
 
         for (uint32_t b = 0; b < n; b++)
             same += actors[b].pid == actors[a].pid;
-        line(t, "haltless_actor_info{%s,pid=\"%d\",epoch=\"%u\",mode=\"%s\"} 1\n", labels(&actors[a], l),
-             actors[a].pid, actors[a].epoch, same == 1 ? "process" : "thread");
+        line(t, "haltless_actor_info{%s,pid=\"%d\",epoch=\"%u\",mode=\"%s\"} 1\n",
+             labels(&actors[a], l), actors[a].pid, actors[a].epoch,
+             same == 1 ? "process" : "thread");
     }
 }
 
@@ -273,7 +277,8 @@ get_metrics(call *c)
     add_info(&t, actors, n);
     add_counters(&t, actors, n);
     add_histograms(&t, actors, n);
-    line(&t, "# HELP haltless_http_connections client connections open now\n# TYPE haltless_http_connections gauge\n");
+    line(&t, "# HELP haltless_http_connections client connections open now\n# TYPE "
+             "haltless_http_connections gauge\n");
     line(&t, "haltless_http_connections{actor=\"front\",part=\"%u\"} %u\n", c->f->number,
          http_connections(c->f->http));
     for (uint32_t i = 0; i < n; i++)
@@ -286,7 +291,9 @@ extern const route ops_routes[];
 
 const route ops_routes[] = {
     { GET, 200, WHO_OPEN, 0, 0, "!/healthz", NULL, NULL, get_health, 0, "The process lives" },
-    { GET, 200, WHO_OPEN, 0, PROBE_MS, "!/readyz", NULL, NULL, get_ready, 0, "A durable write works now" },
-    { GET, 200, WHO_OPEN, 0, 0, "!/metrics", NULL, NULL, get_metrics, 0, "Counters and latencies, Prometheus text" },
+    { GET, 200, WHO_OPEN, 0, PROBE_MS, "!/readyz", NULL, NULL, get_ready, 0,
+      "A durable write works now" },
+    { GET, 200, WHO_OPEN, 0, 0, "!/metrics", NULL, NULL, get_metrics, 0,
+      "Counters and latencies, Prometheus text" },
     { 0 },
 };

@@ -2,8 +2,9 @@
  *
  *   query parameters or body --> MSG_QUERY --> parts of MSG_RESULT --> JSON text --> client
  *
- * A part becomes text at once and its credit is given back when the client has taken it: an answer of any length
- * holds a window of parts and one buffer.  An answer that ends before the buffer is full goes out whole.
+ * A part becomes text at once and its credit is given back when the client has taken it: an answer
+ * of any length holds a window of parts and one buffer.  An answer that ends before the buffer is
+ * full goes out whole.
  */
 #include "api/front.h"
 #include "proto/err.h"
@@ -23,7 +24,7 @@ enum {
     CURSOR_LEN = 9,
     CURSOR_V1 = 1,
 };
-#define DAY_US (INT64_C(86400) * 1000000)
+#define DAY_US    (INT64_C(86400) * 1000000)
 #define NO_CURSOR INT64_MIN
 
 /* ---- GET /machines/{id}/readings/latest ---- */
@@ -130,12 +131,12 @@ typedef struct series_query {
     bool       of_machine; /* GET: machine_id leads the answer */
     bool       single;     /* GET of one metric: its object is the answer */
     /* the answer so far */
-    json_out   text;
-    uint64_t   corr;
-    uint32_t   credit_due;
-    bool       begun;  /* the stream; false: all is still in text */
-    bool       opened; /* the outer object */
-    bool       in_series;
+    json_out text;
+    uint64_t corr;
+    uint32_t credit_due;
+    bool     begun;  /* the stream; false: all is still in text */
+    bool     opened; /* the outer object */
+    bool     in_series;
 } series_query;
 
 typedef struct source { /* of parameters: a query string or a body, both objects */
@@ -166,12 +167,12 @@ parse_interval(view text, query_head *h)
         uint8_t     every;
         uint64_t    seconds;
     } units[] = {
-        { "s", EVERY_SECOND, 1 },   { "m", EVERY_MINUTE, 60 },    { "h", EVERY_HOUR, 3600 },
+        { "s", EVERY_SECOND, 1 },  { "m", EVERY_MINUTE, 60 },   { "h", EVERY_HOUR, 3600 },
         { "d", EVERY_DAY, 86400 }, { "w", EVERY_WEEK, 604800 }, { "mo", EVERY_MONTH, 2678400 },
     };
     static const uint64_t most_s = UINT64_C(36600) * 86400;
-    uint64_t n = 0;
-    size_t   at = 0;
+    uint64_t              n = 0;
+    size_t                at = 0;
 
     while (at < text.len && at < 9 && text.at[at] >= '0' && text.at[at] <= '9')
         n = n * 10 + (uint64_t)(text.at[at++] - '0');
@@ -191,8 +192,10 @@ take_interval(call *c, source s, series_query *q)
     q->interval = string_member(s.from, "interval");
     q->head.every = EVERY_RAW;
     if (q->interval.len == 0)
-        return q->interval.at == NULL || bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
-    return parse_interval(q->interval, &q->head) || bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
+        return q->interval.at == NULL ||
+               bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
+    return parse_interval(q->interval, &q->head) ||
+           bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
 }
 
 static void
@@ -202,7 +205,7 @@ take_aggregation(source s, series_query *q)
 #define X(AGG, number, name) name,
         AGGREGATIONS(X)
 #undef X
-        NULL,
+            NULL,
     };
     view given = string_member(s.from, "aggregation");
     int  i = given.at == NULL ? AGG_AVG : word_index(words, given);
@@ -362,8 +365,9 @@ close_series(series_query *q, int64_t next_us)
         json_name_null(j, "next_cursor");
     } else {
         store_be64(raw + 1, (uint64_t)next_us);
-        json_name_string(j, "next_cursor",
-                         view_of(text, base64url_encode(view_of(raw, sizeof raw), text, sizeof text)));
+        json_name_string(
+            j, "next_cursor",
+            view_of(text, base64url_encode(view_of(raw, sizeof raw), text, sizeof text)));
     }
     json_close(j, '}');
     q->in_series = false;
@@ -484,7 +488,8 @@ fail(call *c, series_query *q, int rc)
     if (q->begun)
         call_stream_abort(c);
     else if (rc == E_LIMIT)
-        call_fail(c, 400, "The query needs more memory or time than one query may take; ask for less.");
+        call_fail(c, 400,
+                  "The query needs more memory or time than one query may take; ask for less.");
     else
         call_unavailable(c, KIND_QUERY, rc);
 }
@@ -526,7 +531,8 @@ on_result(call *c, const ak_msg *m)
         fail(c, q, head.rc);
         return;
     }
-    if (!on_part(c, q, &head, view_of((const uint8_t *)m->body + sizeof head, m->len - sizeof head)) ||
+    if (!on_part(c, q, &head,
+                 view_of((const uint8_t *)m->body + sizeof head, m->len - sizeof head)) ||
         more == (head.kind == RESULT_END) || q->text.failed) {
         if (more)
             call_cancel(c, m->corr);
@@ -564,8 +570,9 @@ send_query(call *c, series_query *q)
         memcpy(at + sizeof n, q->metrics[i].at, n); /* never empty */
         at += sizeof n + n;
     }
-    call_ask_stream(c, addr_of(KIND_QUERY, (uint16_t)(ak_random(c->f->k) % ak_parts(c->f->k, KIND_QUERY))), MSG_QUERY,
-                    body, (uint32_t)len, WINDOW, on_result);
+    call_ask_stream(
+        c, addr_of(KIND_QUERY, (uint16_t)(ak_random(c->f->k) % ak_parts(c->f->k, KIND_QUERY))),
+        MSG_QUERY, body, (uint32_t)len, WINDOW, on_result);
 }
 
 static series_query *
@@ -612,8 +619,9 @@ take_machines(call *c, source s, series_query *q)
 
         if (q->head.machines == MACHINES_MAX)
             return bad(c, s, "machine_ids", "At most 1000 machines.");
-        if (!uuid_parse(view_str(item->valuestring), &id) || board_find_machine_id(c->f->board, &id, &m) == 0 ||
-            m.tenant != c->who.tenant || !(m.flags & BOARD_LIVE)) {
+        if (!uuid_parse(view_str(item->valuestring), &id) ||
+            board_find_machine_id(c->f->board, &id, &m) == 0 || m.tenant != c->who.tenant ||
+            !(m.flags & BOARD_LIVE)) {
             call_fail(c, 404, "Machine not found.");
             return false;
         }
@@ -645,7 +653,8 @@ post_query(call *c)
     take_group(s, q);
     if (!take_common(c, s, q) || !take_metrics(c, s, "metrics", q) || !take_machines(c, s, q))
         return;
-    if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(s.from, "machine_ids")) && q->head.machines == 0) {
+    if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(s.from, "machine_ids")) &&
+        q->head.machines == 0) {
         finish(c, q); /* an empty list is no machine, not all of them */
         return;
     }
@@ -654,7 +663,7 @@ post_query(call *c)
 
 /* ---- rows ---- */
 
-#define AGGREGATION_WORDS                                                                                            \
+#define AGGREGATION_WORDS                                                                          \
     "avg|min|max|sum|count|first|last|stddev|p50|p90|p95|p99|rate|delta|time_weighted_avg"
 
 static const field metric_item[] = {
@@ -667,15 +676,15 @@ static const field machine_item[] = {
 };
 
 /* clang-format off */
-#define RANGE_FIELDS                                                                                                 \
-    { "start", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant; default: end - 24 h" },                              \
-    { "end", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant behind; default: now" },                                \
-    { "interval", FIELD_STRING, 0, 1, 16, NULL, NULL, "bucket: <n>s, m, h, d, w or 1mo; none: raw readings" },       \
-    { "aggregation", FIELD_ENUM, 0, 0, 0, AGGREGATION_WORDS, NULL, "what a bucket's value is" },                     \
-    { "limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL, NULL, "points a series" },                                      \
-    { "cursor", FIELD_STRING, 0, 1, 64, NULL, NULL, "next_cursor of the page before" },                              \
-    { "order", FIELD_ENUM, 0, 0, 0, "asc|desc", NULL, "oldest or newest first" },                                    \
-    { "fill", FIELD_ENUM, 0, 0, 0, "none|null|previous|linear", NULL, "what stands for empty buckets" },             \
+#define RANGE_FIELDS                                                                            \
+    { "start", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant; default: end - 24 h" },         \
+    { "end", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant behind; default: now" },           \
+    { "interval", FIELD_STRING, 0, 1, 16, NULL, NULL, "<n>s, m, h, d, w or 1mo; none: raw" },   \
+    { "aggregation", FIELD_ENUM, 0, 0, 0, AGGREGATION_WORDS, NULL, "what a bucket's value is" }, \
+    { "limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL, NULL, "points a series" },                 \
+    { "cursor", FIELD_STRING, 0, 1, 64, NULL, NULL, "next_cursor of the page before" },         \
+    { "order", FIELD_ENUM, 0, 0, 0, "asc|desc", NULL, "oldest or newest first" },               \
+    { "fill", FIELD_ENUM, 0, 0, 0, "none|null|previous|linear", NULL, "for empty buckets" },    \
     { "timezone", FIELD_STRING, 0, 1, 64, NULL, NULL, "IANA name" }
 /* clang-format on */
 
@@ -687,10 +696,12 @@ static const field range_fields[] = {
 static const schema range_schema = { "ReadingsRange", range_fields };
 
 static const field query_fields[] = {
-    { "machine_ids", FIELD_ARRAY, FIELD_NULL, 0, MACHINES_MAX, NULL, machine_item, "machines; none: all" },
+    { "machine_ids", FIELD_ARRAY, FIELD_NULL, 0, MACHINES_MAX, NULL, machine_item,
+      "machines; none: all" },
     { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "machines of a group" },
     { "metrics", FIELD_ARRAY, FIELD_NULL, 0, METRICS_MAX, NULL, metric_item, "names; none: all" },
-    { "group_by", FIELD_ENUM, FIELD_NULL, 0, 0, "machine|metric|all", NULL, "fold series together" },
+    { "group_by", FIELD_ENUM, FIELD_NULL, 0, 0, "machine|metric|all", NULL,
+      "fold series together" },
     RANGE_FIELDS,
     { 0 },
 };
@@ -699,11 +710,11 @@ static const schema query_schema = { "ReadingsQuery", query_fields };
 extern const route readings_routes[];
 
 const route readings_routes[] = {
-    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 0, 0, "/machines/{id}/readings/latest", NULL, NULL,
-      get_latest, 0, "Latest value of each metric" },
-    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 0, QUERY_MS, "/machines/{id}/readings", &range_schema,
-      NULL, get_readings, 0, "Readings or aggregates of a time range" },
-    { POST, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 256 << 10, QUERY_MS, "/readings/query", NULL,
-      &query_schema, post_query, 0, "Readings or aggregates of many machines" },
+    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 0, 0, "/machines/{id}/readings/latest",
+      NULL, NULL, get_latest, 0, "Latest value of each metric" },
+    { GET, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 0, QUERY_MS, "/machines/{id}/readings",
+      &range_schema, NULL, get_readings, 0, "Readings or aggregates of a time range" },
+    { POST, 200, WHO_VIEWER | WHO_SCOPE(SCOPE_READ_SENSORS), 256 << 10, QUERY_MS, "/readings/query",
+      NULL, &query_schema, post_query, 0, "Readings or aggregates of many machines" },
     { 0 },
 };

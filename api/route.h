@@ -41,7 +41,7 @@ typedef struct route {
     const schema *query;
     const schema *body; /* NULL with body_max: the handler reads the bytes itself */
     route_fn     *fn;
-    uint16_t      op; /* for route_registry: the registry's operation */
+    uint16_t      op; /* the registry's operation, when that is all it does (api/registry.h) */
     const char   *brief; /* goes into the API description as it stands */
 } route;
 
@@ -103,10 +103,7 @@ void call_registry(call *c, uint16_t op, view params, call_then *then);
 /* Head and MessagePack value of a reply; false (and answered 503) when malformed. */
 bool call_reg_reply(call *c, const ak_msg *reply, reg_done *head, view *value);
 
-/* A whole handler: path parameters, query and body members as one map to the row's op; the reply becomes the
- * answer (detail for >= 400, JSON otherwise; 204 without a body). */
-void route_registry(call *c);
-/* The second half of it: for handlers that prepare the parameters themselves. */
+/* The reply of the registry as the answer: detail for >= 400, JSON otherwise; 204 without a body. */
 void route_registry_answer(call *c, const ak_msg *reply);
 
 extern const route *const all_routes[]; /* the list of the lists, ended by NULL */

@@ -1,9 +1,9 @@
 /* routes.c - the list of the nouns' route tables, and the matcher built from it at start.
  *
- * Rows are grouped into endpoints (one path pattern, a row for each method) and sorted by number of segments; among
- * those with as many segments a literal comes before a parameter, segment by segment from the left, so the first
- * that fits is the most specific one.  A start fails when two rows are the same, or when two patterns fit the same
- * path and neither is the more specific.
+ * Rows are grouped into endpoints (one path pattern, a row for each method) and sorted by number of
+ * segments; among those with as many segments a literal comes before a parameter, segment by
+ * segment from the left, so the first that fits is the most specific one.  A start fails when two
+ * rows are the same, or when two patterns fit the same path and neither is the more specific.
  */
 #include "api/front.h"
 #include "proto/err.h"
@@ -14,22 +14,13 @@
 
 enum { SEGMENTS_MAX = 8, ENDPOINTS_MAX = 256 };
 
-extern const route account_routes[], alerts_routes[], fleet_routes[], ingest_routes[], keys_routes[],
-    machines_routes[], ops_routes[], readings_routes[], rules_routes[], users_routes[], ws_routes[];
+extern const route account_routes[], alerts_routes[], fleet_routes[], ingest_routes[],
+    keys_routes[], machines_routes[], ops_routes[], readings_routes[], rules_routes[],
+    users_routes[], ws_routes[];
 
 const route *const all_routes[] = {
-    account_routes,
-    alerts_routes,
-    fleet_routes,
-    ingest_routes,
-    keys_routes,
-    machines_routes,
-    ops_routes,
-    readings_routes,
-    rules_routes,
-    users_routes,
-    ws_routes,
-    NULL,
+    account_routes, alerts_routes,   fleet_routes, ingest_routes, keys_routes, machines_routes,
+    ops_routes,     readings_routes, rules_routes, users_routes,  ws_routes,   NULL,
 };
 
 static const char *const methods[METHODS] = { "", "GET", "POST", "PUT", "PATCH", "DELETE" };
@@ -195,7 +186,8 @@ list_allowed(const endpoint *e, char *out, size_t room)
 
     for (int m = 1; m < METHODS; m++)
         if (e->rows[m] != NULL)
-            n += (size_t)snprintf(out + n, room - n, "%s%s, ", methods[m], m == GET ? ", HEAD" : "");
+            n +=
+                (size_t)snprintf(out + n, room - n, "%s%s, ", methods[m], m == GET ? ", HEAD" : "");
     snprintf(out + n, room - n, "OPTIONS");
 }
 
@@ -210,7 +202,8 @@ routes_find(bool outside, view path, view method, routes_match *out)
     out->allow[0] = '\0';
     out->param_count = 0;
     for (uint32_t i = 0; i < endpoint_count && n > 0 && e == NULL; i++)
-        if (endpoints[i].outside == outside && endpoints[i].count == (uint32_t)n && fits(&endpoints[i], parts))
+        if (endpoints[i].outside == outside && endpoints[i].count == (uint32_t)n &&
+            fits(&endpoints[i], parts))
             e = &endpoints[i];
     if (e == NULL)
         return;

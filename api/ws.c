@@ -1,14 +1,15 @@
 /* ws.c - /api/v1/ws/dashboard: what happens, pushed.
  *
- *   upgrade -> waiting for a token (10 s) -> live: heartbeat, sensor_update, alert, machine_status -> closing
+ *   upgrade -> waiting for a token (10 s) -> live: heartbeat, sensor_update, alert, machine_status
+ * -> closing
  *
- * A frame is built once for a tenant and appended to the buffer of each of its clients; a client's buffer is
- * written once a turn.  H2O's and wslay's part is reading, pings and the closing handshake: their output goes
- * through the same buffer.
+ * A frame is built once for a tenant and appended to the buffer of each of its clients; a client's
+ * buffer is written once a turn.  H2O's and wslay's part is reading, pings and the closing
+ * handshake: their output goes through the same buffer.
  *
- *   filling  | frame frame frame |  <- appended here        over CONFLATE: a sensor_update only marks its series,
- *   way out  | .... being written|     one write at a time                 the newest value is sent when there is room
- *                                                           over CLOSE: an alert that has no room closes with 1013
+ *   filling  | frame frame frame |  <- appended here        over CONFLATE: a sensor_update only
+ * marks its series, way out  | .... being written|     one write at a time                 the
+ * newest value is sent when there is room over CLOSE: an alert that has no room closes with 1013
  *
  * So a slow client costs a bounded amount of memory, and nobody waits for it.
  */
@@ -37,10 +38,17 @@ enum {
     TENANTS_KEPT = 256,
     PART_BIT = 32,
 };
-enum { CLOSE_TOKEN = 4001, CLOSE_LATE = 4002, CLOSE_CROWD = 4003, CLOSE_SLOW = 1013, CLOSE_BYE = 1001 };
+enum {
+    CLOSE_TOKEN = 4001,
+    CLOSE_LATE = 4002,
+    CLOSE_CROWD = 4003,
+    CLOSE_SLOW = 1013,
+    CLOSE_BYE = 1001
+};
 enum { TYPE_SENSOR = 1, TYPE_ALERT = 2, TYPE_STATUS = 4, TYPE_HEARTBEAT = 8, TYPES_ALL = 15 };
 
-static const char *const type_words[] = { "sensor_update", "alert", "machine_status", "heartbeat", NULL };
+static const char *const type_words[] = { "sensor_update", "alert", "machine_status", "heartbeat",
+                                          NULL };
 
 typedef struct bytes {
     uint8_t *at;
@@ -51,7 +59,7 @@ typedef struct bytes {
 typedef struct filter {
     uint32_t *machines; /* sorted numbers; NULL: all */
     uint32_t  machine_count;
-    cJSON    *metrics;  /* array of strings; NULL: all */
+    cJSON    *metrics; /* array of strings; NULL: all */
     uint32_t  types;
     uint32_t  min_interval_ms;
 } filter;
@@ -90,11 +98,11 @@ struct client {
     enum state            state;
     bool                  due;
     bool                  writing;
-    uint64_t              since_ns;  /* of the state */
+    uint64_t              since_ns; /* of the state */
     uint64_t              heard_ns;
     uint64_t              pinged_ns;
-    uint64_t              wrote_ns;  /* when the write under way began */
-    uint64_t              swept_ns;  /* when marks were sent last */
+    uint64_t              wrote_ns; /* when the write under way began */
+    uint64_t              swept_ns; /* when marks were sent last */
     bytes                 filling;
     bytes                 way_out;
     uint64_t             *marks; /* set of part << 32 | series, open addressing */
@@ -118,7 +126,7 @@ struct ws {
     json_out  json;
 };
 
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_S  UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 
 /* ---- buffers ---- */
@@ -285,9 +293,8 @@ wants(const client *c, uint32_t type, uint32_t machine, view metric)
         return false;
     if (f->metrics == NULL || metric.at == NULL)
         return true;
-    cJSON_ArrayForEach(item, f->metrics)
-        if (view_eq(view_str(item->valuestring), metric))
-            return true;
+    cJSON_ArrayForEach(item,
+                       f->metrics) if (view_eq(view_str(item->valuestring), metric)) return true;
     return false;
 }
 
@@ -649,7 +656,8 @@ subscribe(client *c, cJSON *what)
     filter_types(&c->filter, cJSON_GetObjectItemCaseSensitive(what, "types"));
     filter_metrics(&c->filter, what);
     if (cJSON_IsNumber(interval) && interval->valuedouble > 0)
-        c->filter.min_interval_ms = interval->valuedouble > 3600000 ? 3600000 : (uint32_t)interval->valuedouble;
+        c->filter.min_interval_ms =
+            interval->valuedouble > 3600000 ? 3600000 : (uint32_t)interval->valuedouble;
 }
 
 static void
@@ -706,7 +714,8 @@ on_text(client *c, view text)
     if (cJSON_IsObject(item) && c->state == LIVE)
         subscribe(c, item);
     item = cJSON_GetObjectItemCaseSensitive(message, "resume");
-    if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 9e15 && c->state == LIVE)
+    if (cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < 9e15 &&
+        c->state == LIVE)
         resume(c, (uint64_t)item->valuedouble);
     cJSON_Delete(message);
 }
@@ -841,13 +850,14 @@ still_welcome(const ws *w, const client *c)
     board_key    key;
     board_tenant tenant;
 
-    if (!table_read(board_table(b, BOARD_TENANTS, 0), c->who.tenant, &tenant) || !(tenant.flags & BOARD_LIVE) ||
-        tenant.subscription != 0)
+    if (!table_read(board_table(b, BOARD_TENANTS, 0), c->who.tenant, &tenant) ||
+        !(tenant.flags & BOARD_LIVE) || tenant.subscription != 0)
         return false;
     if (c->who.key != 0)
-        return table_read(board_table(b, BOARD_KEYS, 0), c->who.key, &key) && (key.flags & BOARD_LIVE);
-    return table_read(board_table(b, BOARD_USERS, 0), c->who.user, &user) && (user.flags & BOARD_LIVE) &&
-           !board_is_blocked(b, &c->who.jti);
+        return table_read(board_table(b, BOARD_KEYS, 0), c->who.key, &key) &&
+               (key.flags & BOARD_LIVE);
+    return table_read(board_table(b, BOARD_USERS, 0), c->who.user, &user) &&
+           (user.flags & BOARD_LIVE) && !board_is_blocked(b, &c->who.jti);
 }
 
 /* False: it was let go. */
@@ -963,7 +973,8 @@ get_dashboard(call *call_)
     client     *c;
     bool        crowd;
 
-    if (!http_wants_upgrade(call_->x) || !view_eq(call_header(call_, "sec-websocket-version"), VIEW_LIT("13"))) {
+    if (!http_wants_upgrade(call_->x) ||
+        !view_eq(call_header(call_, "sec-websocket-version"), VIEW_LIT("13"))) {
         call_add_header(call_, "Upgrade", VIEW_LIT("websocket"));
         call_add_header(call_, "Sec-WebSocket-Version", VIEW_LIT("13"));
         call_fail(call_, 426, "A WebSocket upgrade is required.");
@@ -973,7 +984,8 @@ get_dashboard(call *call_)
         call_fail(call_, 400, "Sec-WebSocket-Key is not valid.");
         return;
     }
-    if (origin.len > 0 && !same_origin(call_->x->raw, origin) && !call_origin_allowed(call_, origin)) {
+    if (origin.len > 0 && !same_origin(call_->x->raw, origin) &&
+        !call_origin_allowed(call_, origin)) {
         call_fail(call_, 403, "Origin is not allowed.");
         return;
     }
@@ -1023,12 +1035,6 @@ ws_free(ws *w)
         audience_free(w, w->audiences);
     json_out_free(&w->json);
     free(w);
-}
-
-uint32_t
-ws_count(const ws *w)
-{
-    return w->count;
 }
 
 extern const route ws_routes[];

@@ -1,4 +1,5 @@
-/* HTTP over H2O, on real sockets, in one thread: the client writes, the loop turns, the client reads. */
+/* HTTP over H2O, on real sockets, in one thread: the client writes, the loop turns, the client
+ * reads. */
 #include "tests/unit/check.h"
 
 #include "api/http.h"
@@ -247,8 +248,9 @@ requests_that_could_smuggle_another_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(heads); i++) {
         snprintf(request, sizeof request, "POST / HTTP/1.1\r\n%s\r\n%s", heads[i],
-                 strstr(heads[i], "chunked") != NULL ? "2\r\n{}\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n"
-                                                     : "{}GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+                 strstr(heads[i], "chunked") != NULL
+                     ? "2\r\n{}\r\n0\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n"
+                     : "{}GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
         ask(request, out, sizeof out, NULL);
         CHECK(strncmp(out, "HTTP/1.1 400 ", 13) == 0);
         CHECK_EQ(count(out, "HTTP/1.1"), 1);
@@ -263,15 +265,18 @@ a_body_of_exactly_the_bound_is_taken_in_one_piece_or_in_chunks(void **state)
 {
     uint8_t *body = calloc(1, BODY_MAX);
     char     head[128], out[4096];
-    int      n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", BODY_MAX);
-    int      fd = dial();
+    int n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n",
+                     BODY_MAX);
+    int fd = dial();
 
     (void)state;
     CHECK(say(fd, head, (size_t)n) && say(fd, body, BODY_MAX));
     hear(fd, out, sizeof out, "hello");
     CHECK(strncmp(out, "HTTP/1.1 200 ", 13) == 0);
     CHECK_EQ(F->body_len, BODY_MAX);
-    n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n", BODY_MAX);
+    n = snprintf(head, sizeof head,
+                 "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n",
+                 BODY_MAX);
     CHECK(say(fd, head, (size_t)n) && say(fd, body, BODY_MAX) && say(fd, "\r\n0\r\n\r\n", 7));
     hear(fd, out, sizeof out, "hello");
     CHECK(strncmp(out, "HTTP/1.1 200 ", 13) == 0);
@@ -285,8 +290,8 @@ a_body_over_the_bound_is_413_in_json_without_reading_on(void **state)
 {
     static const char *const heads[] = { "Content-Length: 30000000\r\n\r\n",
                                          "Transfer-Encoding: chunked\r\n\r\n1c9c380\r\n" };
-    uint8_t *body = calloc(1, 5 << 20);
-    char     head[128], out[4096];
+    uint8_t                 *body = calloc(1, 5 << 20);
+    char                     head[128], out[4096];
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(heads); i++) {
@@ -294,7 +299,8 @@ a_body_over_the_bound_is_413_in_json_without_reading_on(void **state)
         int n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\n%s", heads[i]);
 
         CHECK(say(fd, head, (size_t)n));
-        CHECK(say(fd, body, 5 << 20)); /* the client is still let speak, so that it hears the answer */
+        CHECK(say(fd, body,
+                  5 << 20)); /* the client is still let speak, so that it hears the answer */
         hear(fd, out, sizeof out, NULL);
         CHECK(strncmp(out, "HTTP/1.1 413 Content Too Large\r\n", 32) == 0);
         CHECK(strstr(out, "{\"detail\":\"Request body is too large.\"}") != NULL);
@@ -373,7 +379,8 @@ bodies_that_arrive_are_bounded_together(void **state)
     int      fds[6];
     char     head[128], out[4096];
     uint32_t shed = 0;
-    int      n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", BODY_MAX);
+    int n = snprintf(head, sizeof head, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n",
+                     BODY_MAX);
 
     (void)state;
     for (int i = 0; i < 6; i++) {
