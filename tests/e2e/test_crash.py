@@ -23,8 +23,6 @@ class Load(threading.Thread):
         self.acknowledged = {}
         self.next = 0
         self.failures = []            # (when, status or exception)
-        self.last_good = 0.0
-        self.longest_gap = 0.0
         self.ending = threading.Event()
 
     def run(self):
@@ -43,10 +41,6 @@ class Load(threading.Thread):
                 assert answer.json()["accepted_count"] == ROWS, answer.text
                 self.acknowledged.update(rows)
                 self.next += ROWS
-                now = time.monotonic()
-                if self.last_good:
-                    self.longest_gap = max(self.longest_gap, now - self.last_good)
-                self.last_good = now
             else:
                 assert answer.status_code == 503 and "Retry-After" in answer.headers, answer.text
                 self.failures.append((time.monotonic(), 503))
@@ -103,18 +97,21 @@ def test_kill_of_an_actor_process(own_server, topology, long_run, kind):
     for load in loads:
         load.start()
     wait_until(lambda: all(load.acknowledged for load in loads))
+    outages = []
     for i in range(kills(topology, long_run)):
         victim = server.actor_pids()[kind, 0]
+        seen = [load.next for load in loads]
+        began = time.monotonic()
         os.kill(victim, signal.SIGKILL)
         wait_until(lambda: server_pid(server, kind) not in (None, victim), 10)
+        wait_until(lambda: all(load.next > n for load, n in zip(loads, seen)), 10)
+        outages.append(time.monotonic() - began)
         time.sleep(0.05 * (i % 4))
-    time.sleep(0.2)
-    wait_until(lambda: time.monotonic() - min(load.last_good for load in loads) < 0.5, 10)
+    assert sorted(outages)[len(outages) // 2] < 1.0 * SLOW, outages     # back within a second
     for load in loads:
         load.end()
     for machine, load in zip(machines, loads):
         check(tenant, machine, load)
-        assert load.longest_gap < 3.0 * SLOW, f"no answer for {load.longest_gap} s"
     if kind == "ingest":
         # Machines of the other partition saw no failure at all.
         spared = [load for load in loads if not load.failures]
