@@ -22,10 +22,11 @@ def bucket_of(t_us, interval):
 
 
 def percentile(values, q):
-    """R's type 7.  The rank in whole hundredths: (n - 1) * 0.95 in doubles misses by a hair."""
+    """R's type 7."""
     v = sorted(values)
-    lo, part = divmod((len(v) - 1) * q, 100)
-    return v[lo] if part == 0 else v[lo] + part / 100 * (v[lo + 1] - v[lo])
+    h = (len(v) - 1) * q
+    lo = math.floor(h)
+    return v[lo] if lo == h else v[lo] + (h - lo) * (v[lo + 1] - v[lo])
 
 
 def exact(values):
@@ -63,7 +64,7 @@ def aggregate(rows, how):
     if how == "rate":
         return rate(rows)
     if how.startswith("p"):
-        return percentile(values, int(how[1:]))
+        return percentile(values, int(how[1:]) / 100)
     raise ValueError(how)
 
 
