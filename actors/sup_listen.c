@@ -15,9 +15,10 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, HOST_ROOM = 256 };
+enum { BACKLOG = 4096, HOST_ROOM = 256, TAKEN_WAIT_MS = 3000, TAKEN_LOOK_MS = 20 };
 
 /* "127.0.0.1:8080", "[::1]:8080", ":8080" (every address). */
 static int
@@ -52,21 +53,38 @@ is_loopback(const struct sockaddr *a)
     return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
 }
 
+/* The errno of it; 0: *fd listens. */
 static int
-open_socket(const struct addrinfo *a, int *fd)
+try_listen(const struct addrinfo *a, int *fd)
 {
     int on = 1;
+    int why = 0;
 
     *fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (*fd < 0)
-        return err_errno(errno, "socket");
+        return errno;
     (void)setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(*fd, a->ai_addr, a->ai_addrlen) == 0 && listen(*fd, BACKLOG) == 0)
-        return E_OK;
-    on = errno;
-    (void)close(*fd);
-    *fd = -1;
-    return err_errno(on, "listen");
+    if (bind(*fd, a->ai_addr, a->ai_addrlen) < 0 || listen(*fd, BACKLOG) < 0) {
+        why = errno;
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return why;
+}
+
+/* After a kill -9 of this server a front that inherited the old socket may take a moment to die: whoever starts the
+ * server anew at once is not to be refused for that. */
+static int
+open_socket(const struct addrinfo *a, int *fd)
+{
+    const struct timespec look = { .tv_nsec = TAKEN_LOOK_MS * 1000000L };
+    int                   why = try_listen(a, fd);
+
+    for (int ms = 0; why == EADDRINUSE && ms < TAKEN_WAIT_MS; ms += TAKEN_LOOK_MS) {
+        (void)nanosleep(&look, NULL);
+        why = try_listen(a, fd);
+    }
+    return why == 0 ? E_OK : err_errno(why, "listen");
 }
 
 static void

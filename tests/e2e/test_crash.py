@@ -2,6 +2,7 @@
 accepted is lost, nothing is there twice, and other partitions never notice."""
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -168,6 +169,19 @@ def test_kill_of_the_whole_server(own_server, topology, long_run):
         load.end()
     for machine, load in zip(machines, loads):
         check(tenant, machine, load)
+
+
+@pytest.mark.once
+def test_the_address_of_a_server_just_killed_is_taken_over(own_server):
+    """A front that has not died yet holds the old socket: here it is another process that lets go after a second."""
+    server = own_server(start=False)
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", server.port))
+    holder.listen()
+    threading.Timer(1.0, holder.close).start()
+    server.start()
+    Tenant(server)
 
 
 def test_a_clean_stop_loses_nothing_and_ends_with_0(own_server):
