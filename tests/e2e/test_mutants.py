@@ -58,7 +58,7 @@ def test_mutated_bodies(server, long_run):
     tenant.machine("M")
     key = tenant.key()["key"]
     rng = random.Random(4)
-    count = 100_000 if long_run else 4_000
+    count = 100_000 if long_run else 10_000
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30 * SLOW)
     seen = {}
     for i in range(count):
