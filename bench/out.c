@@ -1,6 +1,7 @@
 #include "bench/out.h"
 
 #include "proto/json.h"
+#include "proto/version.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -8,10 +9,6 @@
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef HALTLESS_COMMIT
-#define HALTLESS_COMMIT "unknown"
-#endif
 
 /* The first "model name" of /proc/cpuinfo. */
 static void
@@ -82,7 +79,7 @@ bench_env(const bench_out *o, const char *dir, const char *durability, const cha
     json_name(&j, VIEW_LIT("env"));
     json_open(&j, '{');
     json_name_string(&j, "version", view_str(HALTLESS_VERSION));
-    json_name_string(&j, "commit", view_str(HALTLESS_COMMIT));
+    json_name_string(&j, "commit", view_str(VERSION_COMMIT));
     json_name_string(&j, "cpu", view_str(cpu));
     json_name_int(&j, "cores", sysconf(_SC_NPROCESSORS_ONLN));
     json_name_string(&j, "kernel", view_str(u.release));
@@ -96,7 +93,7 @@ bench_env(const bench_out *o, const char *dir, const char *durability, const cha
         fprintf(o->to, "%.*s\n", (int)j.len, j.at);
     else
         fprintf(o->to, "haltless %s (%s) on %s, %ld cores, Linux %s, %s; durability %s; %s\n", HALTLESS_VERSION,
-                HALTLESS_COMMIT, cpu, sysconf(_SC_NPROCESSORS_ONLN), u.release, file_system_of(dir, hex), durability,
+                VERSION_COMMIT, cpu, sysconf(_SC_NPROCESSORS_ONLN), u.release, file_system_of(dir, hex), durability,
                 topology);
     fflush(o->to);
     json_out_free(&j);

@@ -4,7 +4,7 @@
  * header's.  Those that have no function for it are named by their file (librocksdb.so.7.8.3).
  */
 #include "tools/commands.h"
-#include "tools/version.h"
+#include "proto/version.h"
 
 #include <dlfcn.h>
 #include <limits.h>
