@@ -136,9 +136,11 @@ open_ins(ak *k)
             edge[k->ins++] = &p->edge[i];
     qsort(edge, k->ins, sizeof(edge_plan *), by_capacity);
     k->in = calloc(k->ins + 1, sizeof *k->in);
-    if (k->in == NULL)
-        rc = err(E_NOMEM, "lanes");
-    else if (k->ins > SEAT_LANES)
+    if (k->in == NULL) {
+        free(edge);
+        return err(E_NOMEM, "lanes");
+    }
+    if (k->ins > SEAT_LANES)
         rc = err(E_CONFIG, "%s has %u inbound lanes, more than %d", k->name, k->ins, SEAT_LANES);
     for (uint32_t i = 0; i < k->ins && rc >= 0; i++)
         rc = open_in(k, &k->in[i], edge[i], i);

@@ -21,7 +21,7 @@ enum { BODY_MAX = 512 };
 static bool
 ask_registry(alert *a, enum reg_op op, uint32_t tenant, pack *p, void *ctx)
 {
-    reg_ask head = { .op = op, .role = ROLE_SYSTEM, .tenant = tenant };
+    reg_ask head = { .op = (uint16_t)op, .role = ROLE_SYSTEM, .tenant = tenant };
     view    map = pack_view(p);
     uint8_t body[BODY_MAX];
 

@@ -315,7 +315,6 @@ int
 node_actor(int argc, char **argv)
 {
     node *n;
-    int   rc;
 
     if (argc != 2) {
         (void)fprintf(stderr, "haltless actor RUN GROUP: started by haltless serve only\n");
@@ -325,7 +324,7 @@ node_actor(int argc, char **argv)
     if (n == NULL)
         return 1;
     n->group = (int32_t)strtol(argv[1], NULL, 10);
-    if ((rc = open_node(n, argv[0])) < 0 || (rc = start_all(n)) < 0) {
+    if (open_node(n, argv[0]) < 0 || start_all(n) < 0) {
         log_error("group.failed", "group=%d reason=%s", n->group, log_quote(view_str(err_text())));
         _exit(1);
     }

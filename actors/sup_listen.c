@@ -90,7 +90,7 @@ open_socket(const struct addrinfo *a, int *fd)
 static void
 say_bound(sup *s, int fd)
 {
-    struct sockaddr_storage a;
+    struct sockaddr_storage a = { 0 };
     socklen_t               len = sizeof a;
     char                    host[INET6_ADDRSTRLEN] = "?";
     char                    port[8] = "?";
@@ -108,7 +108,7 @@ sup__listen(sup *s)
     const char     *text = s->o->server_listen;
     struct addrinfo hints = { .ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM };
     struct addrinfo *found = NULL;
-    char            host[HOST_ROOM];
+    char            host[HOST_ROOM] = "";
     const char     *port = NULL;
     int             rc = split(text, host, &port);
     int             fd;

@@ -338,7 +338,7 @@ list_has(view list, view what)
     while (at < list.len) {
         const uint8_t *comma = memchr(list.at + at, ',', list.len - at);
         size_t         end = comma == NULL ? list.len : (size_t)(comma - list.at);
-        size_t         stop = at;
+        size_t         stop;
 
         while (at < end && list.at[at] == ' ')
             at++;

@@ -1029,8 +1029,10 @@ ws_free(ws *w)
 {
     if (w == NULL)
         return;
-    while (w->first != NULL)
-        client_free(w->first);
+    for (client *c = w->first, *next; c != NULL; c = next) {
+        next = c->next;
+        client_free(c);
+    }
     while (w->audiences != NULL)
         audience_free(w, w->audiences);
     json_out_free(&w->json);

@@ -260,7 +260,7 @@ int
 client_wait_ready(client *c, uint32_t within_ms)
 {
     for (uint32_t waited = 0; waited < within_ms; waited += 20) {
-        client_answer a;
+        client_answer a = { 0 };
 
         if (client_call(c, "GET", "/readyz", view_of(NULL, 0), &a) == E_OK && a.status == 200)
             return E_OK;

@@ -258,6 +258,7 @@ one_is_there(target *t, const generated *g, uint64_t i, char (*ids)[37])
     client_answer answer;
     const char *value;
     double      got = 0;
+    uint64_t    got_bits, want_bits;
 
     snprintf(path, sizeof path, "/api/v1/machines/%s/readings?metric=%s&start=%.*s&end=%.*s",
              ids[i / GENERATE_METRICS % g->machines], generate_metric((uint32_t)(i % GENERATE_METRICS), &unit), (int)a,
@@ -268,7 +269,9 @@ one_is_there(target *t, const generated *g, uint64_t i, char (*ids)[37])
     if (value == NULL ||
         num_parse(view_of(value + 8, (size_t)((const char *)answer.body.at + answer.body.len - value) - 8), &got) == 0)
         return false;
-    return memcmp(&got, &g->values[i], sizeof got) == 0;
+    memcpy(&got_bits, &got, sizeof got);
+    memcpy(&want_bits, &g->values[i], sizeof got);
+    return got_bits == want_bits;
 }
 
 static uint64_t

@@ -24,12 +24,13 @@ static _Noreturn void
 become_server(const target *t, const target_options *o)
 {
     char *argv[TARGET_FLAGS_MAX + 8];
-    char  log[160];
+    char  log[160], data[160];
     int   n = 0, fd;
 
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     bench_pin(o->core);
     snprintf(log, sizeof log, "%s/server.log", t->dir);
+    snprintf(data, sizeof data, "%s/data", t->dir);
     fd = open(log, O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
     if (fd >= 0) {
         (void)dup2(fd, STDOUT_FILENO);
@@ -38,7 +39,7 @@ become_server(const target *t, const target_options *o)
     argv[n++] = (char *)(uintptr_t) "haltless";
     argv[n++] = (char *)(uintptr_t) "serve";
     argv[n++] = (char *)(uintptr_t) "--data";
-    argv[n++] = strcat(strcpy(malloc(160), t->dir), "/data");
+    argv[n++] = data;
     argv[n++] = (char *)(uintptr_t) "--listen";
     argv[n++] = (char *)(uintptr_t)t->where;
     for (int i = 0; i < o->flag_count && i < TARGET_FLAGS_MAX; i++)

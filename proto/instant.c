@@ -87,7 +87,7 @@ offset_of(const uint8_t *p, const uint8_t *end, int64_t *seconds)
     minutes = two_digits(p + 4, &bad);
     if (bad != 0 || hours > 23 || minutes > 59)
         return false;
-    *seconds = (int64_t)(hours * 3600 + minutes * 60);
+    *seconds = (int64_t)hours * 3600 + (int64_t)minutes * 60;
     if (*p == '-')
         *seconds = -*seconds;
     return true;

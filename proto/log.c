@@ -114,17 +114,24 @@ value_end(const char *p)
     }
 }
 
+/* Is it JSON as it stands?  log_quote() escapes as JSON does. */
+static bool
+is_json(view v)
+{
+    double number;
+
+    if (v.len == 0)
+        return false;
+    return (v.len >= 2 && v.at[0] == '"' && json_is_valid(v)) || num_parse(v, &number) == v.len ||
+           view_eq(v, VIEW_LIT("true")) || view_eq(v, VIEW_LIT("false"));
+}
+
 static void
 value_write(json_out *j, const char *at, size_t len)
 {
-    view   v = view_of(at, len);
-    double number;
+    view v = view_of(at, len);
 
-    if (len >= 2 && at[0] == '"' && json_is_valid(v))
-        json_raw(j, v); /* log_quote() escapes as JSON does */
-    else if (len > 0 && num_parse(v, &number) == len)
-        json_raw(j, v);
-    else if (view_eq(v, VIEW_LIT("true")) || view_eq(v, VIEW_LIT("false")))
+    if (is_json(v))
         json_raw(j, v);
     else
         json_string(j, v);

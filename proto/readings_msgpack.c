@@ -85,6 +85,7 @@ long_token(place p, place end, token *t)
     p += bytes;
     switch (t->type) {
     case T_INT:
+        ASSERT(bytes > 0); /* of the table */
         t->n = (uint64_t)((int64_t)(t->n << (64 - 8 * bytes)) >> (64 - 8 * bytes));
         return p;
     case T_STR:

@@ -362,9 +362,11 @@ sync_file(int fd)
 static int
 prepare_piece(journal *j, segment *s, uint64_t len)
 {
-    uint64_t end = min_u64(s->written + len, s->limit);
+    uint64_t end;
     int      rc = E_OK;
 
+    ASSERT(s != NULL);
+    end = min_u64(s->written + len, s->limit);
     while (rc == E_OK && s->written < end) {
         uint64_t piece = min_u64(ZEROS, end - s->written);
 
@@ -468,6 +470,7 @@ begin_segment(journal *j, uint64_t len, segment **out)
         remove_segment(j, s);
     if (rc < 0)
         return rc;
+    ASSERT(s != NULL);
     pthread_mutex_lock(&j->lock);
     s->state = SEGMENT_CURRENT;
     s->number = j->next_segment++;

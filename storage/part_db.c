@@ -69,7 +69,7 @@ open_new(part_db **out, const char *dir, uint64_t cache_bytes)
 {
     rocks_config config = config_of(dir, cache_bytes);
     part_db     *d = calloc(1, sizeof *d);
-    struct stat  st;
+    struct stat  st = { 0 };
     int          rc;
 
     ASSERT(d != NULL);

@@ -208,7 +208,7 @@ mend_copy(opening *o)
     char *text = NULL;
     int   rc = point_at_newest_manifest(o->copy);
 
-    if (rc == E_OK && (rc = open_plain(o, o->copy, NULL)) == E_OK)
+    if (rc == E_OK && open_plain(o, o->copy, NULL) == E_OK)
         return E_OK;
     log_warn("rocks.repairing", "what=%s dir=%s error=%s", o->config->what, o->copy,
              log_quote(view_str(err_text())));

@@ -248,7 +248,7 @@ prepare(target *t, const char *listen_on, const char *data, client *pusher)
     if ((rc = client_open(pusher, listen_on)) < 0)
         return rc;
     snprintf(pusher->auth, sizeof pusher->auth, "X-API-Key: %s\r\n", t->key);
-    printf("\n  haltless demo: http://%s/\n  log in as %s with the password %s\n  %zu simulated machines; API key %s\n\n",
+    printf("\n  haltless demo: http://%s/api/v1\n  log in (POST /auth/login) as %s with the password %s\n  %zu simulated machines; API key %s\n\n",
            listen_on, o.email, password, COUNT_OF(machines), t->key);
     fflush(stdout);
     return simulate(pusher, time(NULL) - HISTORY_S, time(NULL) - 1, HISTORY_EVERY_S);

@@ -14,7 +14,7 @@ static const char top[] =
     ".B haltless serve\n"
     "is a server that machines push sensor readings to over HTTP.\n"
     "A reading is on the disk before the answer leaves.\n"
-    "It serves latest values and aggregates, watches alert rules and tells people.\n"
+    "It serves latest values and aggregates, watches alert rules, and a WebSocket shows it live.\n"
     "With an empty data directory and no configuration file it just works, on 127.0.0.1:8080.\n"
     ".SH COMMANDS\n";
 

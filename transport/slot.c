@@ -66,7 +66,7 @@ slot_open(slot **out, const char *dir, addr who, bool owner)
         rc = err(E_BAD, "length %llu", (unsigned long long)len);
     if (rc == E_OK && (s->page = pages_map(fd, 0, PAGE_LEN, owner)) == NULL)
         rc = err(E_NOMEM, "map");
-    if (rc == E_OK &&
+    if (rc == E_OK && s->page != NULL &&
         (s->page->magic != SLOT_MAGIC || s->page->abi != SLOT_ABI || s->page->who != who))
         rc = err(E_BAD, "not a slot of this version");
     if (fd >= 0)

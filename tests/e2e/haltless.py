@@ -45,6 +45,16 @@ def wait_until(what, within=10.0, every=0.02):
         time.sleep(every)
 
 
+def remove_run_dir(data):
+    """What a server that was killed and never started again left in shared memory."""
+    for entry in os.scandir("/dev/shm"):
+        options = os.path.join(entry.path, "options")
+        if entry.name.startswith(f"haltless-{os.getuid()}-") and os.path.exists(options):
+            with open(options) as f:
+                if f'data = "{os.path.realpath(data)}"' in f.read():
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
 class Server:
     def __init__(self, topology="threads", flags=(), env=None, data=None, start=True):
         self.topology = topology
@@ -135,6 +145,7 @@ class Server:
         else:
             text = open(self.log_path, errors="replace").read() if os.path.exists(self.log_path) else ""
         if self.own_data:
+            remove_run_dir(self.data)
             shutil.rmtree(self.data, ignore_errors=True)
             if os.path.exists(self.log_path):
                 os.unlink(self.log_path)

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static char scratch_path[64];
+static char  scratch_path[32];
+static pid_t scratch_owner;
 
 static inline int
 scratch_forget(const char *path, const struct stat *st, int what, struct FTW *walk)
@@ -22,7 +23,7 @@ scratch_forget(const char *path, const struct stat *st, int what, struct FTW *wa
 static inline void
 scratch_remove(void)
 {
-    if (scratch_path[0] != 0)
+    if (scratch_owner == getpid())
         (void)nftw(scratch_path, scratch_forget, 8, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -34,6 +35,7 @@ scratch_dir(void)
                        access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         if (mkdtemp(scratch_path) == NULL)
             abort();
+        scratch_owner = getpid();
         (void)atexit(scratch_remove);
     }
     return scratch_path;

@@ -5,6 +5,7 @@
  * Claims: every number is on the disk once, whatever was killed when; every ask is answered once.
  */
 #include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 
 #include "actors/ak_internal.h"
 #include "proto/crypto.h"
@@ -264,7 +265,7 @@ make_run(carrier c)
     run.plan.slots = 2;
     run.plan.parts[KIND_FRONT] = run.plan.parts[KIND_INGEST] = 1;
     run.listen_fd = -1;
-    (void)snprintf(run.path, sizeof run.path, "/dev/shm/haltless-crash-XXXXXX");
+    (void)snprintf(run.path, sizeof run.path, "%s/crash-XXXXXX", scratch_dir());
     CHECK(mkdtemp(run.path) != NULL);
     CHECK_OK(crypto_start());
     CHECK_OK(rundir_make(&run));

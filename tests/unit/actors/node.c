@@ -1,6 +1,7 @@
 /* A whole node of toy actors: this binary is its own `haltless actor`.  What is looked at is the run
  * directory, as `top` would. */
 #include "tests/unit/check.h"
+#include "tests/unit/scratch.h"
 
 #include "actors/ak_internal.h"
 #include "actors/kinds.h"
@@ -115,7 +116,7 @@ static void
 server_new(server *s, bool processes)
 {
     *s = (server){ .processes = processes };
-    (void)snprintf(s->base, sizeof s->base, "/dev/shm/haltless-node-XXXXXX");
+    (void)snprintf(s->base, sizeof s->base, "%s/node-XXXXXX", scratch_dir());
     CHECK(mkdtemp(s->base) != NULL);
     (void)snprintf(s->data, sizeof s->data, "%s/data", s->base);
     (void)snprintf(s->run, sizeof s->run, "%s/run", s->base);
