@@ -10,6 +10,7 @@
 #include "api/front.h"
 
 #include "actors/kinds.h"
+#include "api/describe.h"
 #include "proto/err.h"
 #include "proto/log.h"
 
@@ -108,6 +109,8 @@ init(ak *k, void *self)
     f->postponed_tail = &f->postponed;
     if ((rc = routes_build()) < 0)
         return err(rc, "routes");
+    if ((rc = describe_build()) < 0)
+        return err(rc, "API description");
     if ((rc = secrets_load(&f->secrets, ak_data_dir(k))) < 0)
         return err(rc, "secrets");
     f->limits = limits_new();

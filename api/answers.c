@@ -1,0 +1,286 @@
+/* answers.c - the bodies of answers, as tables for the API description (describe.h).  They are not checked at run time:
+ * tests/e2e/test_openapi.py holds real answers against them. */
+#include "api/describe.h"
+
+#define SEVERITIES "info|warning|critical"
+#define PROTOCOLS  "opc_ua|modbus_tcp|csv|json|mqtt|mtconnect"
+#define STATUSES   "offline|healthy|warning|critical"
+#define MUST       FIELD_REQUIRED
+#define MAYBE_NULL (FIELD_REQUIRED | FIELD_NULL)
+
+/* A member without bounds, and one that holds others. */
+#define IS(name, type, brief)          { name, FIELD_##type, MUST, 0, 0, NULL, NULL, brief }
+#define IS_OR_NULL(name, type, brief)  { name, FIELD_##type, MAYBE_NULL, 0, 0, NULL, NULL, brief }
+#define ONE_OF(name, words)            { name, FIELD_ENUM, MUST, 0, 0, words, NULL, NULL }
+#define LIST(name, item)               { name, FIELD_ARRAY, MUST, 0, 0, NULL, item, NULL }
+
+/* "ListOf<Noun>": a page. */
+#define PAGE_OF(noun, title)                                                                       \
+    static const field noun##_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, noun##_fields, NULL }, { 0 } }; \
+    static const field noun##_page[] = {                                                           \
+        LIST("items", noun##_item),                                                                \
+        IS("total", INTEGER, "Of all pages"),                                                      \
+        IS("page", INTEGER, NULL),                                                                 \
+        IS("page_size", INTEGER, NULL),                                                            \
+        IS("total_pages", INTEGER, NULL),                                                          \
+        { 0 },                                                                                     \
+    };                                                                                             \
+    static const schema noun##_schema = { title, noun##_fields };                                  \
+    static const schema noun##_list = { "ListOf" title, noun##_page }
+
+static const field token_fields[] = {
+    IS("access_token", STRING, "A JWT"), IS("token_type", STRING, "bearer"), IS("mfa_required", BOOLEAN, NULL), { 0 },
+};
+static const schema token_schema = { "Token", token_fields };
+
+static const field me_fields[] = {
+    IS("id", UUID, NULL),
+    IS("email", STRING, NULL),
+    IS("full_name", STRING, NULL),
+    IS("tenant_id", UUID, NULL),
+    ONE_OF("role", "viewer|operator|admin"),
+    IS("is_active", BOOLEAN, NULL),
+    IS("mfa_enabled", BOOLEAN, NULL),
+    IS("onboarding_completed", BOOLEAN, NULL),
+    IS("subscription_status", STRING, NULL),
+    ONE_OF("subscription_tier", "free|pro|enterprise"),
+    { 0 },
+};
+static const schema me_schema = { "Me", me_fields };
+
+static const field user_fields[] = {
+    IS("id", UUID, NULL),
+    IS("email", STRING, NULL),
+    IS("full_name", STRING, NULL),
+    ONE_OF("role", "viewer|operator|admin"),
+    IS("is_active", BOOLEAN, NULL),
+    IS("mfa_enabled", BOOLEAN, NULL),
+    IS("tenant_id", UUID, NULL),
+    IS("created_at", TIME, NULL),
+    IS("updated_at", TIME, NULL),
+    IS_OR_NULL("last_login_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(user, "User");
+
+static const field text_item[] = { { "item", FIELD_STRING, 0, 0, 0, NULL, NULL, NULL }, { 0 } };
+
+#define KEY_FIELDS                                                                                 \
+    IS("id", UUID, NULL), IS("name", STRING, NULL), IS("key_prefix", STRING, "Its first 8 characters"), \
+        LIST("scopes", text_item), IS("tenant_id", UUID, NULL), IS_OR_NULL("expires_at", TIME, "null: never"), \
+        IS("created_at", TIME, NULL)
+
+static const field key_fields[] = { KEY_FIELDS, IS_OR_NULL("last_used_at", TIME, NULL), { 0 } };
+PAGE_OF(key, "ApiKey");
+
+static const field new_key_fields[] = {
+    KEY_FIELDS, IS("plaintext_key", STRING, "Shown this once"), IS("key", STRING, "The same"), { 0 },
+};
+static const schema new_key_schema = { "ApiKeyMade", new_key_fields };
+
+static const field machine_fields[] = {
+    IS("id", UUID, NULL),
+    IS("name", STRING, NULL),
+    IS("machine_identifier", STRING, NULL),
+    ONE_OF("protocol", PROTOCOLS),
+    IS_OR_NULL("location", STRING, NULL),
+    ONE_OF("status", STATUSES),
+    IS("tenant_id", UUID, NULL),
+    IS("is_active", BOOLEAN, NULL),
+    IS("created_at", TIME, NULL),
+    IS("updated_at", TIME, NULL),
+    IS_OR_NULL("group_id", UUID, NULL),
+    IS("timezone", STRING, NULL),
+    IS("offline_after_seconds", INTEGER, NULL),
+    IS_OR_NULL("last_reading_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(machine, "Machine");
+
+static const field fleet_machine_fields[] = {
+    IS("id", UUID, NULL),
+    IS("name", STRING, NULL),
+    ONE_OF("status", STATUSES),
+    IS("alert_count", INTEGER, "Open ones"),
+    IS_OR_NULL("last_reading_at", TIME, NULL),
+    IS("machine_identifier", STRING, NULL),
+    { 0 },
+};
+static const schema fleet_machine_schema = { "FleetMachine", fleet_machine_fields };
+static const field  fleet_machine_item[] = {
+    { "item", FIELD_OBJECT, 0, 0, 0, NULL, fleet_machine_fields, NULL }, { 0 },
+};
+static const field fleet_fields[] = {
+    LIST("machines", fleet_machine_item),
+    IS("total_machines", INTEGER, NULL),
+    IS("status_counts", OBJECT, "Machines of each status"),
+    { 0 },
+};
+static const schema fleet_schema = { "FleetStatus", fleet_fields };
+
+static const field rule_fields[] = {
+    IS("id", UUID, NULL),
+    IS("name", STRING, NULL),
+    IS_OR_NULL("machine_id", UUID, "null: every machine"),
+    IS_OR_NULL("group_id", UUID, NULL),
+    IS("type", STRING, NULL),
+    IS("metric_name", STRING, NULL),
+    ONE_OF("operator", "gt|gte|lt|lte|eq|ne"),
+    IS("threshold", NUMBER, NULL),
+    ONE_OF("severity", SEVERITIES),
+    IS("duration_seconds", INTEGER, NULL),
+    IS_OR_NULL("clear_threshold", NUMBER, NULL),
+    IS("cooldown_seconds", INTEGER, NULL),
+    IS_OR_NULL("message", STRING, NULL),
+    IS("is_active", BOOLEAN, NULL),
+    IS("created_at", TIME, NULL),
+    IS("updated_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(rule, "AlertRule");
+
+static const field alert_fields[] = {
+    IS("id", UUID, NULL),
+    IS("machine_id", UUID, NULL),
+    IS("machine_name", STRING, NULL),
+    IS("rule_id", UUID, NULL),
+    ONE_OF("severity", SEVERITIES),
+    IS("message", STRING, NULL),
+    IS("metric_name", STRING, NULL),
+    IS("metric_value", NUMBER, NULL),
+    IS("threshold_value", NUMBER, NULL),
+    IS("peak_value", NUMBER, NULL),
+    IS("is_acknowledged", BOOLEAN, NULL),
+    IS_OR_NULL("acknowledged_by", UUID, NULL),
+    IS_OR_NULL("acknowledged_at", TIME, NULL),
+    IS_OR_NULL("snoozed_until", TIME, NULL),
+    IS("created_at", TIME, NULL),
+    IS_OR_NULL("resolved_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(alert, "Alert");
+
+static const field stats_fields[] = {
+    IS("total_active", INTEGER, NULL), IS("critical_count", INTEGER, NULL),       IS("warning_count", INTEGER, NULL),
+    IS("info_count", INTEGER, NULL),   IS("unacknowledged_count", INTEGER, NULL), { 0 },
+};
+static const schema stats_schema = { "AlertStats", stats_fields };
+
+static const field latest_item_fields[] = {
+    IS("metric_name", STRING, NULL), IS("value", NUMBER, NULL), IS("unit", STRING, NULL), IS("timestamp", TIME, NULL),
+    { 0 },
+};
+static const schema latest_item_schema = { "LatestReading", latest_item_fields };
+static const field  latest_item[] = {
+    { "item", FIELD_OBJECT, 0, 0, 0, NULL, latest_item_fields, NULL }, { 0 },
+};
+static const field latest_fields[] = { IS("machine_id", UUID, NULL), LIST("readings", latest_item), { 0 } };
+static const schema latest_schema = { "LatestReadings", latest_fields };
+
+static const field point_fields[] = {
+    IS("timestamp", TIME, "Of a bucket: its start"),
+    IS_OR_NULL("value", NUMBER, "null: an empty bucket that was filled so"),
+    { "count", FIELD_INTEGER, FIELD_NULL, 0, 0, NULL, NULL, "Of buckets" },
+    { "min", FIELD_NUMBER, FIELD_NULL, 0, 0, NULL, NULL, "Of buckets" },
+    { "max", FIELD_NUMBER, FIELD_NULL, 0, 0, NULL, NULL, "Of buckets" },
+    { 0 },
+};
+static const schema point_schema = { "Point", point_fields };
+static const field  point_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, point_fields, NULL }, { 0 } };
+
+#define SERIES_FIELDS(must)                                                                        \
+    { "machine_id", FIELD_UUID, must | FIELD_NULL, 0, 0, NULL, NULL, "null: folded over machines" }, \
+    { "metric_name", FIELD_STRING, must | FIELD_NULL, 0, 0, NULL, NULL, "null: folded over metrics" }, \
+    { "unit", FIELD_STRING, must | FIELD_NULL, 0, 0, NULL, NULL, NULL },                           \
+    { "interval", FIELD_STRING, must | FIELD_NULL, 0, 0, NULL, NULL, "null: raw" },                \
+    { "aggregation", FIELD_STRING, must | FIELD_NULL, 0, 0, NULL, NULL, "null: raw" },             \
+    { "timezone", FIELD_STRING, must, 0, 0, NULL, NULL, NULL },                                    \
+    { "start", FIELD_TIME, must, 0, 0, NULL, NULL, NULL },                                         \
+    { "end", FIELD_TIME, must, 0, 0, NULL, NULL, NULL },                                           \
+    { "data", FIELD_ARRAY, must, 0, 0, NULL, point_item, NULL },                                   \
+    { "next_cursor", FIELD_STRING, must | FIELD_NULL, 0, 0, NULL, NULL, "null: nothing is left" }
+
+static const field series_fields[] = { SERIES_FIELDS(MUST), { 0 } };
+static const schema series_schema = { "Series", series_fields };
+static const field series_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, series_fields, NULL }, { 0 } };
+static const field series_list_fields[] = { LIST("series", series_item), { 0 } };
+static const schema series_list_schema = { "ListOfSeries", series_list_fields };
+
+/* One metric asked for: a series.  Several or none named: `series` and the machine. */
+static const field readings_fields[] = {
+    SERIES_FIELDS(0),
+    { "series", FIELD_ARRAY, 0, 0, 0, NULL, series_item, "Unless one metric was asked for: instead of the other members" },
+    { 0 },
+};
+static const schema readings_schema = { "Readings", readings_fields };
+
+static const field reading_fields[] = {
+    { "machine_identifier", FIELD_STRING, MUST, 1, 255, NULL, NULL, "Of a live machine" },
+    { "timestamp", FIELD_TIME, MUST, 0, 0, NULL, NULL, "At most 5 minutes ahead, at most 3650 days old" },
+    { "metric_name", FIELD_STRING, MUST, 1, 255, NULL, NULL, NULL },
+    { "value", FIELD_NUMBER, MUST, 0, 0, NULL, NULL, "Finite" },
+    { "unit", FIELD_STRING, MUST, 0, 64, NULL, NULL, NULL },
+    { "raw_tag", FIELD_STRING, 0, 0, 255, NULL, NULL, "Checked, not stored" },
+    { 0 },
+};
+static const schema reading_schema = { "Reading", reading_fields };
+static const field  reading_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, reading_fields, NULL }, { 0 } };
+static const field  ingest_fields[] = {
+    { "readings", FIELD_ARRAY, MUST, 1, 0, NULL, reading_item, "At most the server's limit, 1000 by default" }, { 0 },
+};
+static const schema ingest_schema = { "Ingest", ingest_fields };
+
+static const field refused_fields[] = {
+    IS("index", INTEGER, "From 0"), IS_OR_NULL("machine_identifier", STRING, NULL), IS("error", STRING, NULL), { 0 },
+};
+static const schema refused_schema = { "IngestError", refused_fields };
+static const field  refused_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, refused_fields, NULL }, { 0 } };
+static const field  ingested_fields[] = {
+    IS("accepted_count", INTEGER, NULL), IS("rejected_count", INTEGER, NULL), LIST("errors", refused_item), { 0 },
+};
+static const schema ingested_schema = { "Ingested", ingested_fields };
+
+static const field health_fields[] = { IS("status", STRING, NULL), { 0 } };
+static const schema health_schema = { "Health", health_fields };
+
+const schema *const described_objects[] = {
+    &user_schema,  &key_schema,         &machine_schema, &fleet_machine_schema, &rule_schema,
+    &alert_schema, &latest_item_schema, &reading_schema, &refused_schema,       &series_schema,
+    &point_schema, NULL,
+};
+
+/* clang-format off */
+const description descriptions[] = {
+    { POST,    "/auth/register",                &token_schema,    NULL, NULL },
+    { POST,    "/auth/login",                   &token_schema,    NULL, NULL },
+    { POST,    "/auth/refresh",                 &token_schema,    NULL, NULL },
+    { GET,     "/auth/me",                      &me_schema,       NULL, NULL },
+    { PATCH,   "/settings/profile",             &me_schema,       NULL, NULL },
+    { POST,    "/settings/change-password",     &token_schema,    NULL, NULL },
+    { GET,     "/users",                        &user_list,       NULL, NULL },
+    { POST,    "/users",                        &user_schema,     NULL, NULL },
+    { GET,     "/users/{id}",                   &user_schema,     NULL, NULL },
+    { PATCH,   "/users/{id}",                   &user_schema,     NULL, NULL },
+    { GET,     "/settings/api-keys",            &key_list,        NULL, NULL },
+    { POST,    "/settings/api-keys",            &new_key_schema,  NULL, NULL },
+    { GET,     "/machines",                     &machine_list,    NULL, NULL },
+    { POST,    "/machines",                     &machine_schema,  NULL, NULL },
+    { GET,     "/machines/{id}",                &machine_schema,  NULL, NULL },
+    { PATCH,   "/machines/{id}",                &machine_schema,  NULL, NULL },
+    { GET,     "/fleet/status",                 &fleet_schema,    NULL, NULL },
+    { GET,     "/machines/{id}/readings/latest", &latest_schema,  NULL, NULL },
+    { GET,     "/machines/{id}/readings",       &readings_schema, NULL, NULL },
+    { POST,    "/readings/query",               &series_list_schema, NULL, NULL },
+    { GET,     "/alert-rules",                  &rule_list,       NULL, NULL },
+    { POST,    "/alert-rules",                  &rule_schema,     NULL, NULL },
+    { GET,     "/alert-rules/{id}",             &rule_schema,     NULL, NULL },
+    { PATCH,   "/alert-rules/{id}",             &rule_schema,     NULL, NULL },
+    { GET,     "/alerts",                       &alert_list,      NULL, NULL },
+    { GET,     "/alerts/stats",                 &stats_schema,    NULL, NULL },
+    { GET,     "/alerts/{id}",                  &alert_schema,    NULL, NULL },
+    { POST,    "/alerts/{id}/acknowledge",      &alert_schema,    NULL, NULL },
+    { POST,    "/ingest",                       &ingested_schema, &ingest_schema, "application/json|application/msgpack" },
+    { GET,     "!/healthz",                     &health_schema,   NULL, NULL },
+    { 0 },
+};
+/* clang-format on */
