@@ -434,7 +434,7 @@ const route account_routes[] = {
       "A new access token for the cookie's refresh token, which is replaced" },
     { POST, 204, WHO_VIEWER, BODY_MAX, REGISTRY_WITHIN_MS, "/auth/logout", NULL, NULL, post_logout, REG_LOGOUT,
       "Block this access token and end its refresh tokens" },
-    { GET, 200, WHO_VIEWER, 0, REGISTRY_WITHIN_MS, "/auth/me", NULL, NULL, registry_route, REG_ME, "Who asks" },
+    { GET, 200, WHO_VIEWER, 0, REGISTRY_WITHIN_MS, "/auth/me", NULL, NULL, registry_get, REG_ME, "Who asks" },
     { PATCH, 200, WHO_VIEWER, BODY_MAX, SLOW_MS, "/settings/profile", NULL, &profile_schema, patch_profile, REG_PROFILE,
       "Change one's name or address" },
     { POST, 200, WHO_VIEWER, BODY_MAX, SLOW_MS, "/settings/change-password", NULL, &password_schema,

@@ -22,7 +22,7 @@ const route alerts_routes[] = {
       "Alerts, newest first" },
     { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alerts/stats", NULL, NULL, registry_route, REG_ALERT_STATS,
       "How many are open" },
-    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alerts/{id}", NULL, NULL, registry_route, REG_ALERT_GET, "One alert" },
+    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alerts/{id}", NULL, NULL, registry_get, REG_ALERT_GET, "One alert" },
     { POST, 200, WHO_VIEWER, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/alerts/{id}/acknowledge", NULL, NULL,
       registry_route, REG_ALERT_ACK, "Acknowledge an alert" },
     { 0 },

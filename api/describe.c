@@ -10,6 +10,7 @@
 
 #include "api/etag.h"
 #include "api/front.h"
+#include "api/registry.h"
 #include "proto/err.h"
 
 #include <ctype.h>
@@ -29,6 +30,7 @@ typedef struct maker {
 
 static json_out document;
 static int      build_rc;
+static route_fn get_openapi;
 
 /* ---- small writers ---- */
 static void
@@ -420,6 +422,10 @@ put_answers(json_out *j, const route *r, const description *d)
     if (d->answer != NULL)
         put_content(j, d->answer, "application/json");
     json_close(j, '}');
+    if (r->fn == registry_get || r->fn == get_openapi) {
+        json_name(j, VIEW_LIT("304"));
+        reference(j, "responses", "NotModified");
+    }
     for (size_t i = 0; i < COUNT_OF(faults); i++)
         if (faults[i].traits & traits) {
             json_name(j, view_str(status_text(faults[i].status, status)));
@@ -521,6 +527,9 @@ put_fault_answers(json_out *j)
     static const schema error = { "Error", NULL }, items = { "ValidationError", NULL };
 
     open_name(j, "responses", '{');
+    open_name(j, "NotModified", '{');
+    text(j, "description", "If-None-Match names the bytes there are");
+    json_close(j, '}');
     for (size_t i = 0; i < COUNT_OF(faults); i++) {
         uint16_t s = faults[i].status;
 

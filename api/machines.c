@@ -48,7 +48,7 @@ const route machines_routes[] = {
       "The tenant's machines" },
     { POST, 201, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/machines", NULL, &create_schema, registry_route,
       REG_MACHINE_CREATE, "Add a machine" },
-    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/machines/{id}", NULL, NULL, registry_route, REG_MACHINE_GET,
+    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/machines/{id}", NULL, NULL, registry_get, REG_MACHINE_GET,
       "One machine" },
     { PATCH, 200, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/machines/{id}", NULL, &update_schema,
       registry_route, REG_MACHINE_UPDATE, "Change a machine" },

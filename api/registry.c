@@ -5,6 +5,7 @@
  */
 #include "api/registry.h"
 
+#include "api/etag.h"
 #include "proto/err.h"
 
 #include <stdio.h>
@@ -116,6 +117,34 @@ registry_route(call *c)
     pack_init(&p);
     registry_params(c, &p, 0);
     call_registry(c, call_route(c)->op, pack_view(&p), registry_answer);
+    pack_fini(&p);
+}
+
+/* ---- single resources ---- */
+static void
+answer_tagged(call *c, const ak_msg *reply)
+{
+    reg_done head;
+    view     value;
+
+    if (!call_reg_reply(c, reply, &head, &value))
+        return;
+    if (head.status != 200)
+        registry_answer(c, reply);
+    else if (json_from_pack(call_json(c), value))
+        etag_send_json(c);
+    else
+        call_fail(c, 503, "The registry's answer cannot be read.");
+}
+
+void
+registry_get(call *c)
+{
+    pack p;
+
+    pack_init(&p);
+    registry_params(c, &p, 0);
+    call_registry(c, call_route(c)->op, pack_view(&p), answer_tagged);
     pack_fini(&p);
 }
 

@@ -6,6 +6,8 @@
 
 /* A whole handler: path parameters, query and body members as one map to the row's operation. */
 void registry_route(call *c);
+/* The same for GET of a single thing: with a strong ETag; 304 when the client has these bytes. */
+void registry_get(call *c);
 /* A whole handler for lists: comes again for the rest of a page that is too long for one answer. */
 void registry_list(call *c);
 

@@ -62,7 +62,7 @@ const route rules_routes[] = {
       "The tenant's alert rules" },
     { POST, 201, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/alert-rules", NULL, &create_schema, write_rule,
       REG_RULE_CREATE, "Add an alert rule" },
-    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, NULL, registry_route, REG_RULE_GET,
+    { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, NULL, registry_get, REG_RULE_GET,
       "One alert rule" },
     { PATCH, 200, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, &update_schema,
       write_rule, REG_RULE_UPDATE, "Change an alert rule" },

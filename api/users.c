@@ -60,7 +60,7 @@ const route users_routes[] = {
       "The tenant's users" },
     { POST, 201, WHO_ADMIN, REGISTRY_BODY_MAX, SLOW_MS, "/users", NULL, &create_schema, write_user, REG_USER_CREATE,
       "Add a user" },
-    { GET, 200, WHO_ADMIN, 0, REGISTRY_WITHIN_MS, "/users/{id}", NULL, NULL, registry_route, REG_USER_GET, "One user" },
+    { GET, 200, WHO_ADMIN, 0, REGISTRY_WITHIN_MS, "/users/{id}", NULL, NULL, registry_get, REG_USER_GET, "One user" },
     { PATCH, 200, WHO_ADMIN, REGISTRY_BODY_MAX, SLOW_MS, "/users/{id}", NULL, &update_schema, write_user,
       REG_USER_UPDATE, "Change a user" },
     { DELETE_, 204, WHO_ADMIN, 0, REGISTRY_WITHIN_MS, "/users/{id}", NULL, NULL, registry_route, REG_USER_DELETE,
