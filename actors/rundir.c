@@ -4,12 +4,14 @@
 #include "actors/seat.h"
 #include "proto/crypto.h"
 #include "proto/err.h"
+#include "proto/hash.h"
 #include "transport/count.h"
 #include "transport/lane.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -77,6 +79,20 @@ make_slots(const rundir *r)
 }
 
 int
+rundir_name(char out[RUNDIR_PATH_MAX], const char *wish, const char *data_dir)
+{
+    uint64_t h = hash64(0, data_dir, strlen(data_dir));
+    int      len;
+
+    if (wish != NULL && wish[0] != '\0')
+        len = snprintf(out, RUNDIR_PATH_MAX, "%s", wish);
+    else
+        len = snprintf(out, RUNDIR_PATH_MAX, "/dev/shm/haltless-%u-%08" PRIx32, (unsigned)getuid(),
+                       (uint32_t)(h ^ h >> 32));
+    return len >= RUNDIR_PATH_MAX ? err(E_CONFIG, "server.run_dir: too long") : E_OK;
+}
+
+int
 rundir_make(rundir *r)
 {
     int rc;
@@ -102,6 +118,7 @@ rundir_read(rundir *r, const char *path)
         return err_errno(errno, "open %s", file);
     n = read(fd, r, sizeof *r);
     (void)close(fd);
+    r->path[RUNDIR_PATH_MAX - 1] = r->data_dir[DATA_PATH_MAX - 1] = '\0';
     if (n != (ssize_t)sizeof *r || r->magic != rundir_magic || r->plan.slots > SLOTS_MAX ||
         r->plan.edges > EDGES_MAX)
         return err(E_BAD, "%s: written by another build", file);

@@ -30,6 +30,8 @@ typedef struct rundir {
 /* Fills magic and generation, writes everything into the existing, empty directory r->path. */
 NODISCARD int rundir_make(rundir *r);
 NODISCARD int rundir_read(rundir *r, const char *path);
+/* Where the run directory of a data directory (absolute) is; wish: another place, "" for none. */
+NODISCARD int rundir_name(char out[RUNDIR_PATH_MAX], const char *wish, const char *data_dir);
 /* Removes the directory and what is in it. */
 void rundir_remove(const char *path);
 /* Takes the lock of a living process (shared), or of a supervisor that wants to be alone (exclusive; waits

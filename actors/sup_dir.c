@@ -7,14 +7,12 @@
 
 #include "proto/crypto.h"
 #include "proto/err.h"
-#include "proto/hash.h"
 #include "proto/log.h"
 #include "storage/regstore.h"
 #include "transport/board.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,23 +57,6 @@ partitions_in(const char *dir)
     if (d != NULL)
         (void)closedir(d);
     return (uint16_t)parts;
-}
-
-static int
-name_run_dir(sup *s)
-{
-    const char *wish = s->o->server_run_dir;
-    int         len;
-
-    if (wish != NULL && wish[0] != '\0') {
-        len = snprintf(s->run.path, sizeof s->run.path, "%s", wish);
-    } else {
-        uint64_t h = hash64(0, s->run.data_dir, strlen(s->run.data_dir));
-
-        len = snprintf(s->run.path, sizeof s->run.path, "/dev/shm/haltless-%u-%08" PRIx32,
-                       (unsigned)getuid(), (uint32_t)(h ^ h >> 32));
-    }
-    return len >= (int)sizeof s->run.path ? err(E_CONFIG, "server.run_dir: too long") : E_OK;
 }
 
 /* Only what is ours is removed: a directory of this user that holds a run directory's file, or nothing. */
@@ -139,7 +120,8 @@ sup__run_make(sup *s)
     int  alive;
 
     if ((rc = plan_make(&s->run.plan, s->o, partitions_in(s->run.data_dir))) < 0 ||
-        (rc = name_run_dir(s)) < 0 || (rc = clear_leftover(s->run.path)) < 0)
+        (rc = rundir_name(s->run.path, s->o->server_run_dir, s->run.data_dir)) < 0 ||
+        (rc = clear_leftover(s->run.path)) < 0)
         return rc;
     if (mkdir(s->run.path, 0700) < 0)
         return err_errno(errno, "make %s", s->run.path);

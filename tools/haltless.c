@@ -13,6 +13,8 @@ const command commands[] = {
     { "bench", cmd_bench, "measures this machine: bench ingest, bench kernel" },
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
+    { "top", cmd_top, "shows what a node does: actors, lanes, latencies; running or killed" },
+    { "lane", cmd_lane, "lane dump, lane follow: the messages between two actors" },
     { "user", cmd_user, "user add: makes a user, or a tenant with its first one" },
     { "key", cmd_key, "key add: makes an API key" },
     { "version", cmd_version, "says what runs here, with the libraries that are loaded" },

@@ -43,6 +43,7 @@ typedef struct lane_producer_page {
 typedef struct lane_consumer_page {
     alignas(128) _Atomic uint64_t head;
     alignas(128) _Atomic uint64_t seen; /* the read cursor: tells a successor what comes again */
+    _Atomic uint64_t most;              /* high water of tail - head */
 } lane_consumer_page;
 
 struct lane {
@@ -180,7 +181,7 @@ lane_open(lane **out, const char *path, enum lane_role role)
         rc = read_constant(fd, len, &l->c);
     if (rc == E_OK)
         rc = map_parts(l, fd);
-    if (rc == E_OK)
+    if (rc == E_OK && role != LANE_WATCHER) /* who only looks judges at each look */
         rc = resume(l);
     if (fd >= 0)
         (void)close(fd);
@@ -246,12 +247,21 @@ lane_take_consumer(lane *l)
     return E_OK;
 }
 
+/* The consumer's word: no locked instruction, and a store only when there never was as much. */
+static inline void
+note_most(lane *l, uint64_t waiting)
+{
+    if (UNLIKELY(waiting > atomic_load_explicit(&l->in->most, memory_order_relaxed)))
+        atomic_store_explicit(&l->in->most, waiting, memory_order_relaxed);
+}
+
 bool
 lane_confirm(lane *l, uint64_t pos)
 {
     ASSERT(l->produces && l->consumes);
     if (pos < l->head || pos > l->tail || (pos & (LANE_STEP - 1)) != 0)
         return false;
+    note_most(l, l->tail - l->head);
     if (pos > l->read)
         l->read = l->tail_seen = pos;
     (void)lane_ack(l, pos);
@@ -406,6 +416,7 @@ reload_tail(lane *l)
     if (tail < l->tail_seen || tail - l->head > l->capacity || (tail & (LANE_STEP - 1)) != 0)
         return false;
     l->tail_seen = tail;
+    note_most(l, tail - l->head);
     return true;
 }
 
@@ -496,6 +507,65 @@ uint64_t
 lane_tail(const lane *l)
 {
     return atomic_load(&l->out->tail);
+}
+
+uint64_t
+lane_most(const lane *l)
+{
+    return atomic_load_explicit(&l->in->most, memory_order_relaxed);
+}
+
+/* ---- watchers ---- */
+
+enum { LOOKS_MAX = 16 };
+
+/* Both words of one moment: head is the same before and after tail was read. */
+bool
+lane_span(const lane *l, uint64_t *head, uint64_t *tail)
+{
+    bool whole = false;
+
+    for (int i = 0; i < LOOKS_MAX && !whole; i++) {
+        *head = lane_head(l);
+        *tail = lane_tail(l);
+        whole = lane_head(l) == *head;
+    }
+    if (!whole && *tail > *head) /* so busy that tail ran ahead of that head */
+        *tail = min_u64(*tail, *head + l->capacity);
+    return *tail >= *head && *tail - *head <= l->capacity && ((*head | *tail) & (LANE_STEP - 1)) == 0;
+}
+
+/* Is what was copied from pos still that record?  What waits is.  What was acknowledged is, as long as the
+ * producer, who may have staged more than it published, has half of the lane to go. */
+static bool
+is_kept(const lane *l, uint64_t pos)
+{
+    uint64_t head = lane_head(l);
+    uint64_t tail = lane_tail(l);
+
+    return pos >= head || (tail >= pos && tail - pos <= l->capacity / 2);
+}
+
+int
+lane_look(const lane *l, uint64_t pos, envelope *e, uint64_t *pos_end)
+{
+    uint64_t tail = lane_tail(l);
+    uint64_t need;
+
+    if (pos == tail)
+        return 0;
+    if (pos > tail || ((pos | tail) & (LANE_STEP - 1)) != 0)
+        return E_BAD;
+    if (tail - pos > l->capacity)
+        return E_GONE;
+    memcpy(e, l->data + (pos & l->mask), sizeof *e);
+    if (!is_kept(l, pos))
+        return E_GONE;
+    need = envelope_record_len(e->len);
+    if (need > tail - pos)
+        return E_BAD;
+    *pos_end = pos + need;
+    return 1;
 }
 
 /* ---- the wire ---- */

@@ -4,7 +4,7 @@
  *
  *   offset 0      constant page   magic, abi, capacity, from, to, generation   (read-only to all)
  *   4096          producer page   tail, starved                  writes: the producer only
- *   8192          consumer page   head, seen                          writes: the consumer only
+ *   8192          consumer page   head, seen, most                    writes: the consumer only
  *   12288         data            capacity bytes, mapped twice back to back: no wrap branch
  *
  * A peer's page is mapped read-only.  A record is a 64-byte envelope and its body, rounded up to
@@ -92,6 +92,14 @@ bool        lane_has_more(const lane *l);
 /* ---- both, and watchers ---- */
 uint64_t lane_head(const lane *l);
 uint64_t lane_tail(const lane *l);
+uint64_t lane_most(const lane *l); /* the most bytes that ever lay unacknowledged when the consumer looked */
+
+/* A watcher's look at a lane that others work on.  Believes nothing: whatever the file holds, *head and *tail
+ * are whole records apart, at most the capacity.  False: they cannot be so. */
+bool lane_span(const lane *l, uint64_t *head, uint64_t *tail);
+/* The record at pos: 1 and a copy of its envelope; 0: not published yet; E_GONE: written over, or about to be;
+ * E_BAD: no record.  Pads are records here. */
+int  lane_look(const lane *l, uint64_t pos, envelope *e, uint64_t *pos_end);
 
 /* ---- the wire: raw bytes of whole published records, and their arrival on the other side ---- */
 view lane_bytes(const lane *l, uint64_t from, uint64_t until); /* contiguous thanks to the double map */

@@ -498,10 +498,53 @@ two_threads_pass_every_record_in_order(void **state)
     lane_close(&in);
 }
 
+static void
+a_watcher_sees_what_waits_and_what_was_just_taken(void **state)
+{
+    const char *path = new_lane(CAP);
+    lane       *p = open_lane(path, LANE_PRODUCER);
+    lane       *c = open_lane(path, LANE_CONSUMER);
+    lane       *w = open_lane(path, LANE_WATCHER);
+    uint64_t    head;
+    uint64_t    tail;
+    uint64_t    end;
+    envelope    e;
+
+    (void)state;
+    CHECK_OK(put(p, 2, 1));
+    CHECK_OK(put(p, 3, 2));
+    CHECK_EQ(lane_look(w, 0, &e, &end), 0); /* staged is not published */
+    (void)lane_publish(p);
+    CHECK(lane_span(w, &head, &tail));
+    CHECK_EQ(head, 0);
+    CHECK_EQ(tail, 320);
+    CHECK_EQ(lane_look(w, 0, &e, &end), 1);
+    CHECK_EQ(end, 128);
+    CHECK_EQ(lane_look(w, 128, &e, &end), 1);
+    CHECK_EQ(e.corr, 2);
+    CHECK_EQ(lane_look(w, end, &e, &end), 0);
+    CHECK_EQ(lane_look(w, 384, &e, &end), E_BAD);
+    take(c, 2, 1);
+    take(c, 3, 2);
+    CHECK_EQ(lane_most(w), 320);
+    CHECK_EQ(lane_look(w, 128, &e, &end), 1); /* still whole */
+    for (uint32_t i = 0; i < CELLS / 2; i++) {
+        CHECK_OK(put(p, 2, i));
+        (void)lane_publish(p);
+        take(c, 2, i);
+    }
+    CHECK_EQ(lane_look(w, 128, &e, &end), E_GONE);
+    CHECK_EQ(lane_most(w), 320);
+    lane_close(&w);
+    lane_close(&c);
+    lane_close(&p);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_watcher_sees_what_waits_and_what_was_just_taken),
         TEST(every_head_tail_and_length_of_a_small_ring_is_right),
         TEST(no_room_at_either_end_is_full_and_harms_nothing),
         TEST(unacked_messages_come_again_after_a_crash),
