@@ -95,20 +95,29 @@ uint64_t front_now_ns(void);  /* monotonic, now: the kernel's clock stands still
 int64_t  front_wall_us(void); /* since the epoch */
 
 /* ---- call.c ---- */
-void call_begin(front *f, exchange *x); /* http's on_request */
-void call_on_reply(front *f, const ak_msg *m);
+call    *call_new(front *f, exchange *x);
+void     call_free_if_over(call *c);
+uint64_t call_within_ns(const call *c);    /* how long its route may take */
+bool     call_lists(view list, view what); /* is it in a comma-separated header? */
 void call_end_all(front *f); /* at a stop: what is unanswered gets its 503 */
-/* An ask the caller builds and starts itself. NULL never. */
-ask *call_expect(call *c, call_then *then, bool raw);
-void call_unexpect(ask *a); /* it could not be started, or is of no interest */
 void call_unavailable(call *c, uint16_t kind,
                       int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
 void call_send_text(call *c, uint16_t status, const char *content_type, view body);
 bool call_wants(const call *c, const char *media_type); /* in Accept, by name */
 bool call_origin_allowed(const call *c, view origin);   /* by the CORS list */
+void call_release_all(front *f);
+
+/* ---- call_begin.c ---- */
+void call_begin(front *f, exchange *x); /* http's on_request */
+
+/* ---- call_ask.c ---- */
+void call_on_reply(front *f, const ak_msg *m);
+/* An ask the caller builds and starts itself. NULL never. */
+ask *call_expect(call *c, call_then *then, bool raw);
+void call_unexpect(ask *a); /* it could not be started, or is of no interest */
 void call_cancel(call *c, uint64_t corr);
 void call_retry_asks(front *f);
-void call_release_all(front *f);
+void call_release_asks(front *f);
 
 /* ---- routes.c ---- */
 typedef struct routes_match {

@@ -1,0 +1,357 @@
+/* call_begin.c - a request arrives: named, matched, admitted, its query and body taken, handed to its route.
+ *
+ *   id -> route (404, 405) -> who and how often (401, 403, 429) -> query (422) -> body (413, 415, 400, 422) -> handler
+ *                                                                  \ compressed: inflated by a helper first
+ */
+#include "api/auth.h"
+#include "proto/err.h"
+#include "proto/hash.h"
+#include "proto/squeeze.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { EMAIL_MAX = 320 };
+
+static bool
+is_sane_id(view id)
+{
+    if (id.len == 0 || id.len > REQUEST_ID_MAX)
+        return false;
+    for (size_t i = 0; i < id.len; i++)
+        if (id.at[i] <= ' ' || id.at[i] > '~')
+            return false;
+    return true;
+}
+
+static void
+name_request(call *c)
+{
+    static const char digits[] = "0123456789abcdef";
+    view              given = http_header(c->x, "x-request-id");
+
+    c->trace = ak_random(c->f->k);
+    ak_trace(c->f->k, c->trace);
+    if (is_sane_id(given)) {
+        memcpy(c->request_id, given.at, given.len);
+        c->request_id_len = (uint8_t)given.len;
+        return;
+    }
+    for (int i = 0; i < 16; i++)
+        c->request_id[i] = digits[c->trace >> (60 - 4 * i) & 15];
+    c->request_id_len = 16;
+}
+
+static void
+add_number_header(call *c, const char *name, uint64_t v)
+{
+    char text[24];
+    int  n = snprintf(text, sizeof text, "%llu", (unsigned long long)v);
+
+    http_add_header(c->x, name, view_of(text, (size_t)n));
+}
+
+/* False: answered with 429. */
+static bool
+within_limit(call *c, enum limits_what what, uint64_t key, uint64_t per_minute)
+{
+    limits_state s;
+    bool         ok = limits_take(c->f->limits, what, key, per_minute, front_now_ns(), &s);
+    char         detail[96];
+
+    if (s.limit == 0)
+        return true;
+    if (what == LIMIT_TENANT || !ok) {
+        add_number_header(c, "X-RateLimit-Limit", s.limit);
+        add_number_header(c, "X-RateLimit-Remaining", s.remaining);
+    }
+    if (ok)
+        return true;
+    add_number_header(c, "Retry-After", s.retry_s);
+    add_number_header(c, "X-RateLimit-Reset", (uint64_t)(front_wall_us() / 1000000) + s.reset_s);
+    snprintf(detail, sizeof detail, "Rate limit exceeded: %llu requests per minute%s.",
+             (unsigned long long)s.limit,
+             what == LIMIT_ADDRESS   ? " per address"
+             : what == LIMIT_ACCOUNT ? " per account"
+                                     : "");
+    call_fail(c, 429, detail);
+    return false;
+}
+
+static uint64_t
+tier_limit(const options *o, uint8_t tier)
+{
+    return tier == TIER_FREE  ? o->limits_rate_free
+           : tier == TIER_PRO ? o->limits_rate_pro
+                              : o->limits_rate_enterprise;
+}
+
+/* False: answered. */
+static bool
+admit(call *c)
+{
+    auth_verdict v;
+
+    if (WHO_ROLE(c->route->who) == WHO_OPEN) {
+        view address;
+
+        if (c->route->method == GET || c->f->options->limits_rate_open == 0)
+            return true;
+        address = call_address(c);
+        return within_limit(c, LIMIT_ADDRESS, hash64(0, address.at, address.len),
+                            c->f->options->limits_rate_open);
+    }
+    v = auth_request(c->f, c->x, &c->who);
+    if (v.status == 0) {
+        /* Readings are counted apart, not as requests. */
+        if (WHO_ROLE(c->route->who) != WHO_NOBODY &&
+            !within_limit(c, LIMIT_TENANT, c->who.tenant, tier_limit(c->f->options, v.tier)))
+            return false;
+        v = auth_allows(c->route->who, &c->who);
+    }
+    if (v.status != 0)
+        call_fail(c, v.status, v.detail);
+    return v.status == 0;
+}
+
+static bool
+take_query(call *c)
+{
+    json_out *faults = &c->f->faults;
+    uint32_t  count = 0;
+
+    if (c->route->query == NULL)
+        return true;
+    json_reset(faults);
+    json_open(faults, '[');
+    c->query = schema_query(c->route->query, c->x->query, faults, &count);
+    if (c->query == NULL && count == 0) {
+        call_fail(c, 400, "Query string is not valid.");
+        return false;
+    }
+    if (count > 0)
+        call_fail_fields(c, faults);
+    return count == 0;
+}
+
+static void have_bytes(call *c);
+
+/* A compressed body is inflated by a helper thread: ten megabytes would hold the loop for too long.
+ */
+typedef struct inflation {
+    call        *c;
+    squeeze_kind kind;
+    int          rc;
+    uint8_t     *out;
+    size_t       room;
+    size_t       len;
+    size_t       in_len;
+    uint8_t      in[];
+} inflation;
+
+static void
+inflate_work(void *job)
+{
+    inflation *i = job;
+
+    i->rc = squeeze_inflate(i->kind, view_of(i->in, i->in_len), i->out, i->room, &i->len);
+    err_clear(); /* of this thread; it is the client's fault */
+}
+
+static void
+inflate_done(ak *k, void *self, void *job)
+{
+    inflation *i = job;
+    call      *c = i->c;
+
+    (void)k;
+    (void)self;
+    c->helped = false;
+    c->f->inflating -= i->room;
+    if (c->x == NULL || c->answered) {
+        free(i->out);
+        call_free_if_over(c);
+    } else if (i->rc < 0) {
+        free(i->out);
+        call_fail(c, i->rc == E_LIMIT ? 413 : 400,
+                  i->rc == E_LIMIT ? "Request body is too large."
+                                   : "Request body cannot be decompressed.");
+    } else {
+        c->inflated = realloc(i->out, i->len + 16); /* pages that were not needed */
+        c->inflated = c->inflated == NULL ? i->out : c->inflated;
+        c->bytes = view_of(c->inflated, i->len);
+        have_bytes(c);
+    }
+    free(i);
+}
+
+static void
+inflate_start(call *c, squeeze_kind kind, size_t room)
+{
+    inflation *i;
+
+    if (c->f->inflating + room > c->f->options->limits_bodies_mb << 20) {
+        http_add_static(c->x, "Retry-After", "1");
+        call_fail(c, 503, "The server is busy; retry.");
+        return;
+    }
+    i = malloc(sizeof *i + c->bytes.len);
+    ASSERT(i != NULL);
+    *i = (inflation){
+        .c = c, .kind = kind, .room = room, .in_len = c->bytes.len, .out = malloc(room + 16)
+    };
+    ASSERT(i->out != NULL);
+    if (c->bytes.len > 0)
+        memcpy(i->in, c->bytes.at, c->bytes.len);
+    if (ak_help(c->f->k, inflate_work, inflate_done, i) < 0) {
+        free(i->out);
+        free(i);
+        call_unavailable(c, KIND_FRONT, E_FULL);
+        return;
+    }
+    c->helped = true;
+    c->f->inflating += room;
+}
+
+/* False: answered, or under way. */
+static bool
+take_bytes(call *c)
+{
+    view         coding = http_header(c->x, "content-encoding");
+    size_t       most = (size_t)min_u64(c->route->body_max, c->f->options->limits_body_bytes);
+    squeeze_kind kind;
+
+    if (c->route->body_max == 0)
+        return true;
+    c->bytes = c->x->body;
+    if (c->bytes.len > most) {
+        call_fail(c, 413, "Request body is too large.");
+        return false;
+    }
+    if (coding.len == 0 || view_eq(coding, VIEW_LIT("identity")))
+        return true;
+    if (squeeze_kind_of(coding, &kind))
+        inflate_start(c, kind, most);
+    else
+        call_fail(c, 415, "Content encoding is not supported.");
+    return false;
+}
+
+static bool
+is_json_type(view type)
+{
+    return type.len == 0 || call_lists(type, VIEW_LIT("application/json"));
+}
+
+static bool
+within_account_limit(call *c)
+{
+    const cJSON *email = cJSON_GetObjectItemCaseSensitive(c->body, "email");
+    char         lower[EMAIL_MAX];
+    size_t       n = 0;
+
+    if (WHO_ROLE(c->route->who) != WHO_OPEN || !cJSON_IsString(email))
+        return true;
+    for (; email->valuestring[n] != '\0' && n < sizeof lower; n++) {
+        char ch = email->valuestring[n];
+
+        lower[n] = ch >= 'A' && ch <= 'Z' ? (char)(ch | 0x20) : ch;
+    }
+    return within_limit(c, LIMIT_ACCOUNT, hash64(1, lower, n), c->f->options->limits_rate_open);
+}
+
+static bool
+take_body(call *c)
+{
+    json_out *faults = &c->f->faults;
+
+    if (c->route->body == NULL)
+        return true;
+    if (!is_json_type(http_header(c->x, "content-type"))) {
+        call_fail(c, 415, "Content type must be application/json.");
+        return false;
+    }
+    c->body = json_parse(c->bytes);
+    if (c->body == NULL) {
+        call_fail(c, 400, "Request body is not valid JSON.");
+        return false;
+    }
+    json_reset(faults);
+    json_open(faults, '[');
+    if (schema_check(c->route->body, c->body, faults) > 0) {
+        call_fail_fields(c, faults);
+        return false;
+    }
+    return within_account_limit(c);
+}
+
+static void
+have_bytes(call *c)
+{
+    if (take_body(c))
+        c->route->fn(c);
+}
+
+static void
+answer_options(call *c, const char *allow)
+{
+    http_add_header(c->x, "Allow", view_str(allow));
+    if (call_origin_allowed(c, http_header(c->x, "origin"))) {
+        http_add_header(c->x, "Access-Control-Allow-Methods", view_str(allow));
+        http_add_static(c->x, "Access-Control-Allow-Headers",
+                        "Authorization, Content-Type, X-API-Key, X-Request-Id");
+        http_add_static(c->x, "Access-Control-Max-Age", "600");
+    }
+    call_send_empty(c, 204);
+}
+
+static bool
+below_api(view *path)
+{
+    static const char prefix[] = "/api/v1/";
+
+    if (path->len < sizeof prefix - 1 || memcmp(path->at, prefix, sizeof prefix - 1) != 0)
+        return false;
+    *path = view_of(path->at + sizeof prefix - 2, path->len - (sizeof prefix - 2));
+    return true;
+}
+
+/* False: answered (404, 405, OPTIONS). */
+static bool
+match(call *c)
+{
+    view         path = c->x->path;
+    bool         outside = !below_api(&path);
+    routes_match m;
+
+    routes_find(outside, path, c->x->is_head ? VIEW_LIT("GET") : c->x->method, &m);
+    if (m.row == NULL && m.allow[0] == '\0') {
+        call_fail(c, 404, "Not found.");
+    } else if (m.row == NULL && view_eq(c->x->method, VIEW_LIT("OPTIONS"))) {
+        answer_options(c, m.allow);
+    } else if (m.row == NULL) {
+        http_add_header(c->x, "Allow", view_str(m.allow));
+        call_fail(c, 405, "Method not allowed.");
+    }
+    if (m.row == NULL)
+        return false;
+    c->route = m.row;
+    c->param_count = m.param_count;
+    memcpy(c->param_names, m.names, sizeof m.names);
+    memcpy(c->params, m.params, sizeof m.params);
+    return true;
+}
+
+void
+call_begin(front *f, exchange *x)
+{
+    call *c = call_new(f, x);
+
+    name_request(c);
+    if (f->stopping) {
+        call_unavailable(c, KIND_FRONT, E_GONE);
+        return;
+    }
+    if (match(c) && admit(c) && take_query(c) && take_bytes(c))
+        have_bytes(c);
+}
