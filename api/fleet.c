@@ -3,8 +3,8 @@
  * The machines table is one for all tenants; a front keeps for each tenant the list of its machine
  * numbers:
  *
- *     heads[tenant] -> first number;  next[number] -> next number of that tenant, in order of
- * creation
+ *     heads[tenant] -> first number
+ *     next[number]  -> next number of that tenant, in order of creation
  *
  * New records are entered when the table has grown, so an answer costs what the tenant has, never
  * what is stored.

@@ -1,7 +1,6 @@
 /* front.c - the front actor: H2O's event loop around ak_step().
  *
- *        turn:  ak_step -> slices of long bodies -> park -> H2O (poll, read, handlers, write) ->
- * unpark
+ *   turn:  ak_step -> slices of long bodies -> park -> H2O (poll, read, handlers, write) -> unpark
  *
  * Handlers stage asks while H2O runs; the next ak_step publishes them.  Replies arrive in ak_step
  * and write to sockets at once; H2O learns of the write's end in the turn that follows, which

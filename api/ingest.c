@@ -1,12 +1,13 @@
 /* ingest.c - POST /ingest: a request body becomes rows in the lanes of the partitions.
  *
- *   body --decoder--> reading --machine? clock?--> sink of its partition: 24-byte rows, in the lane
- * itself |                               names of unknown series and changed units, behind them
+ *   body --decoder--> reading --machine? clock?--> sink of its partition
+ *                        |                         24-byte rows, in the lane itself; behind them
+ *                        |                         names of unknown series and changed units
  *                        +--> errors of the 207
  *
- *   short body:  decoded at once into room reserved in the lanes; all of it is discarded when the
- * body turns out to be no JSON, or to have too many readings long body:   decoded in slices, one a
- * loop turn, into private memory; sent when it proved sound
+ *   short body   decoded at once into room reserved in the lanes; all of it is discarded when the
+ *                body turns out to be no JSON, or to have too many readings
+ *   long body    decoded in slices, one a loop turn, into private memory; sent when it proved sound
  *
  * Nothing is sent before the whole body was read.  The 207 leaves when every partition has said
  * STORED; if one does not, the whole request is a 503 (or 507), and what other partitions stored is

@@ -1,7 +1,7 @@
 /* limits.c - token buckets in a bounded table (limits.h).
  *
- *   slot = hash(what, key); the next WAYS slots are looked at: found, empty, or the one idle
- * longest is taken
+ *   slot = hash(what, key); the next WAYS slots are looked at: the one found, an empty one, or the
+ *   one that was idle longest is taken
  */
 #include "api/limits.h"
 

@@ -1,15 +1,18 @@
 /* ws.c - /api/v1/ws/dashboard: what happens, pushed.
  *
- *   upgrade -> waiting for a token (10 s) -> live: heartbeat, sensor_update, alert, machine_status
- * -> closing
+ *   upgrade -> waiting for a token (10 s)
+ *           -> live: heartbeat, sensor_update, alert, machine_status
+ *           -> closing
  *
  * A frame is built once for a tenant and appended to the buffer of each of its clients; a client's
  * buffer is written once a turn.  H2O's and wslay's part is reading, pings and the closing
  * handshake: their output goes through the same buffer.
  *
- *   filling  | frame frame frame |  <- appended here        over CONFLATE: a sensor_update only
- * marks its series, way out  | .... being written|     one write at a time                 the
- * newest value is sent when there is room over CLOSE: an alert that has no room closes with 1013
+ *   filling  | frame frame frame |    <- appended here
+ *   way out  | .... being written|    one write at a time
+ *
+ * Over CONFLATE, a sensor_update only marks its series: the newest value is sent when there is
+ * room.  Over CLOSE, an alert that has no room closes the connection with 1013.
  *
  * So a slow client costs a bounded amount of memory, and nobody waits for it.
  */

@@ -3,8 +3,7 @@
  *   connect DATA/control.sock ── yes ──▶ ask, wait for the reply
  *            │ no
  *            ▼
- *   lock DATA, open the store, run ── locked: a server starts or stops ──▶ connect again, for a
- * while
+ *   lock DATA, open the store, run ── locked: a server starts or stops ──▶ connect again
  *
  * Root works as the owner of the directory: the files that it makes must be the server's.
  */
