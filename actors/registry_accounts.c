@@ -263,6 +263,7 @@ free_tenant(reg_tenant *t)
     reg_list_fini(&t->users);
     reg_list_fini(&t->keys);
     reg_list_fini(&t->machines);
+    reg_list_fini(&t->groups);
     reg_list_fini(&t->rules);
     reg_list_fini(&t->alerts);
     free(t);

@@ -76,6 +76,7 @@ typedef struct reg_tenant {
     reg_list users; /* live ones, by number */
     reg_list keys;
     reg_list machines;
+    reg_list groups;
     reg_list rules;
     reg_list alerts; /* all, oldest first */
 } reg_tenant;
@@ -130,6 +131,18 @@ typedef struct reg_key {
     reg_tenant *tenant;
 } reg_key;
 
+typedef struct reg_group {
+    uuid              id;
+    uint32_t          no;
+    uint32_t          machines; /* counted from the machines, not stored */
+    int64_t           created_us;
+    int64_t           updated_us;
+    view              name;
+    view              description; /* .at == NULL: null */
+    struct reg_group *parent;      /* NULL: at the top */
+    reg_tenant       *tenant;
+} reg_group;
+
 typedef struct reg_machine {
     uuid        id;
     uint32_t    no;
@@ -147,6 +160,7 @@ typedef struct reg_machine {
     view        name;
     view        location; /* .at == NULL: null */
     view        timezone;
+    reg_group  *group; /* NULL: none */
     reg_tenant *tenant;
 } reg_machine;
 
@@ -211,7 +225,7 @@ typedef struct reg_touched {
     void           *record;
 } reg_touched;
 
-enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NEXT_ALERT, NEXT_COUNTERS };
+enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NEXT_ALERT, NEXT_GROUP, NEXT_COUNTERS };
 
 typedef struct registry {
     regstore *store;
@@ -234,12 +248,13 @@ typedef struct registry {
     reg_list users;
     reg_list keys;
     reg_list machines;
+    reg_list groups;
     reg_list rules;
     reg_list blocked;
     reg_list all_alerts;   /* by number */
     reg_list all_sessions;
 
-    reg_index by_uuid;       /* tenants, users, keys, machines, rules, alerts, sessions: hash of (noun, uuid) */
+    reg_index by_uuid;       /* tenants, users, keys, machines, rules, alerts, sessions, groups: hash of (noun, uuid) */
     reg_index by_email;      /* live users */
     reg_index by_identifier; /* live machines */
     reg_index open_alerts;   /* by (rule, machine) */
@@ -291,6 +306,7 @@ extern const reg_op_fn reg_account_ops[];
 extern const reg_op_fn reg_user_ops[];
 extern const reg_op_fn reg_key_ops[];
 extern const reg_op_fn reg_machine_ops[];
+extern const reg_op_fn reg_group_ops[];
 extern const reg_op_fn reg_rule_ops[];
 extern const reg_op_fn reg_alert_ops[];
 
@@ -316,7 +332,7 @@ uint64_t reg_hash(const registry *r, uint32_t salt, const void *data, size_t len
 uint64_t reg_hash_lower(const registry *r, view text); /* ASCII case does not count */
 bool reg_same_lower(view a, view b);
 
-enum reg_noun { NOUN_TENANT = 1, NOUN_USER, NOUN_KEY, NOUN_MACHINE, NOUN_RULE, NOUN_ALERT, NOUN_SESSION };
+enum reg_noun { NOUN_TENANT = 1, NOUN_USER, NOUN_KEY, NOUN_MACHINE, NOUN_RULE, NOUN_ALERT, NOUN_SESSION, NOUN_GROUP };
 void  reg_enter(registry *r, enum reg_noun noun, const uuid *id, void *record);
 void  reg_leave(registry *r, enum reg_noun noun, const uuid *id, const void *record);
 /* The record of that identity: every record begins with its uuid. */
@@ -339,6 +355,7 @@ NODISCARD int reg_scan(registry *r, enum reg_family family, reg_load_fn *fn);
 /* ---- nouns: loading, in this order ---- */
 NODISCARD int reg_accounts_load(registry *r); /* tenants, users, sessions, blocked */
 NODISCARD int reg_keys_load(registry *r);
+NODISCARD int reg_groups_load(registry *r);
 NODISCARD int reg_machines_load(registry *r);
 NODISCARD int reg_rules_load(registry *r);
 NODISCARD int reg_alerts_load(registry *r);
@@ -346,6 +363,7 @@ NODISCARD int reg_audit_load(registry *r);
 void reg_accounts_free(registry *r);
 void reg_keys_free(registry *r);
 void reg_machines_free(registry *r);
+void reg_groups_free(registry *r);
 void reg_rules_free(registry *r);
 void reg_alerts_free(registry *r);
 
@@ -367,6 +385,8 @@ void reg_sessions_sweep(registry *r);
 
 /* Between nouns. */
 reg_machine *reg_machine_of(reg_call *c, const char *name); /* live, of the caller's tenant; NULL: none */
+reg_group   *reg_group_of(reg_call *c, const char *name); /* the same for a machine group */
+void reg_machines_leave(registry *r, const reg_group *g); /* its machines are in no group then */
 void reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machine); /* NULL: any */
 void reg_event_add(registry *r, reg_tenant *t, enum event_kind kind, uint32_t machine, json_out *frame);
 uint64_t reg_event_next(registry *r, reg_tenant *t); /* the seq of the next event, persistently */

@@ -30,7 +30,7 @@ store_machine(registry *r, reg_machine *m)
     pack p;
 
     pack_init(&p);
-    pack_map(&p, 13);
+    pack_map(&p, 14);
     pack_name_uuid(&p, "id", &m->id);
     pack_name_int(&p, "tenant", m->tenant->no);
     pack_name_str(&p, "identifier", m->identifier);
@@ -39,6 +39,7 @@ store_machine(registry *r, reg_machine *m)
     pack_name_str(&p, "timezone", m->timezone);
     pack_name_int(&p, "protocol", m->protocol);
     pack_name_int(&p, "part", m->part);
+    pack_name_int(&p, "group", m->group == NULL ? 0 : m->group->no);
     pack_name_int(&p, "offline_after", m->offline_after_s);
     pack_name_bool(&p, "active", m->active);
     pack_name_bool(&p, "deleted", m->deleted);
@@ -66,6 +67,32 @@ find_identifier(const registry *r, const reg_tenant *t, view identifier)
         if (m->tenant == t && view_eq(m->identifier, identifier))
             return m;
     return NULL;
+}
+
+static void
+set_group(reg_machine *m, reg_group *g)
+{
+    if (m->group != NULL)
+        m->group->machines--;
+    m->group = g;
+    if (g != NULL)
+        g->machines++;
+}
+
+void
+reg_machines_leave(registry *r, const reg_group *g)
+{
+    const reg_list *all = &g->tenant->machines;
+
+    for (uint32_t i = 0; i < all->count && g->machines > 0; i++) {
+        reg_machine *m = all->at[i];
+
+        if (m->group != g)
+            continue;
+        set_group(m, NULL);
+        m->updated_us = r->now_us;
+        store_machine(r, m);
+    }
 }
 
 static void
@@ -102,6 +129,8 @@ load_machine(registry *r, view key, const msgpack_object *map)
     reg_stored_text(map, "name", &m->name);
     reg_stored_text(map, "location", &m->location);
     reg_stored_text(map, "timezone", &m->timezone);
+    if (!m->deleted)
+        set_group(m, reg_numbered(&r->groups, (uint64_t)reg_stored_int(map, "group", 0)));
     add_machine(r, m);
     return E_OK;
 }
@@ -192,7 +221,10 @@ pack_machine(reg_call *c, pack *p, const void *record)
     pack_name_bool(p, "is_active", m->active);
     pack_name_time(p, "created_at", m->created_us);
     pack_name_time(p, "updated_at", m->updated_us);
-    pack_name_nil(p, "group_id");
+    if (m->group == NULL)
+        pack_name_nil(p, "group_id");
+    else
+        pack_name_uuid(p, "group_id", &m->group->id);
     pack_name_str(p, "timezone", m->timezone);
     pack_name_int(p, "offline_after_seconds", m->offline_after_s);
     pack_name_time(p, "last_reading_at", a.arrived_us == 0 ? INT64_MIN : a.newest_us);
@@ -312,15 +344,19 @@ is_wanted(const listed *l, view search, int status)
 static uint32_t
 gather(reg_call *c, listed *out)
 {
-    const reg_list *all = &c->tenant->machines;
-    view            search = reg_text(c, "search");
-    int             status = word_index(status_words, reg_text(c, "status"));
-    uint32_t        count = 0;
+    const reg_list  *all = &c->tenant->machines;
+    view             search = reg_text(c, "search");
+    int              status = word_index(status_words, reg_text(c, "status"));
+    bool             in_group = reg_text(c, "group_id").len > 0;
+    const reg_group *group = reg_group_of(c, "group_id");
+    uint32_t         count = 0;
 
     for (uint32_t i = 0; i < all->count; i++) {
         const reg_machine *m = all->at[i];
         listed             l = { m, status_of(c->r, m), arrival_of(c->r, m).newest_us };
 
+        if (in_group && (group == NULL || m->group != group))
+            continue;
         if (is_wanted(&l, search, status))
             out[count++] = l;
     }
@@ -347,8 +383,7 @@ op_machine_list(reg_call *c)
     sort_rule rule = sort_rule_of(c);
 
     ASSERT(found != NULL);
-    /* No machine is in a group: this server has none yet. */
-    uint32_t count = reg_text(c, "group_id").len > 0 ? 0 : gather(c, found);
+    uint32_t count = gather(c, found);
     qsort_r(found, count, sizeof *found, compare_listed, &rule);
     for (uint32_t i = 0; i < count; i++)
         reg_list_add(&sorted, (void *)(uintptr_t)found[i].machine);
@@ -361,13 +396,14 @@ op_machine_list(reg_call *c)
 /* ---- create, change, delete ---- */
 /* What a request may say of a machine, checked; members not given keep what the record has. */
 typedef struct wanted {
-    view     identifier;
-    view     name;
-    view     location;
-    view     timezone;
-    uint32_t offline_after_s;
-    uint8_t  protocol;
-    bool     active;
+    reg_group *group;
+    view       identifier;
+    view       name;
+    view       location;
+    view       timezone;
+    uint32_t   offline_after_s;
+    uint8_t    protocol;
+    bool       active;
 } wanted;
 
 static bool
@@ -418,8 +454,11 @@ take_members(reg_call *c, wanted *w)
         return reg_fail(c, 422, "offline_after_seconds must be between 1 and 31536000.");
     w->offline_after_s = (uint32_t)after_s;
     (void)pack_get_bool(c->params, "is_active", &w->active);
-    if (reg_text(c, "group_id").len > 0)
-        return reg_fail(c, 404, "Machine group not found.");
+    if (reg_given(c, "group_id", &text)) {
+        w->group = text.at == NULL ? NULL : reg_group_of(c, "group_id");
+        if (text.at != NULL && w->group == NULL)
+            return reg_fail(c, 404, "Machine group not found.");
+    }
     return take_texts(c, w);
 }
 
@@ -433,6 +472,7 @@ apply(reg_machine *m, const wanted *w)
     m->offline_after_s = w->offline_after_s;
     m->protocol = w->protocol;
     m->active = w->active;
+    set_group(m, w->group);
 }
 
 static uint16_t
@@ -489,6 +529,7 @@ op_machine_update(reg_call *c)
     wanted       w = { .offline_after_s = m->offline_after_s, .protocol = m->protocol, .active = m->active };
     reg_machine  before = *m;
 
+    w.group = m->group;
     w.identifier = m->identifier;
     w.name = m->name;
     w.location = m->location;
@@ -525,6 +566,7 @@ op_machine_delete(reg_call *c)
     reg_index_remove(&r->by_identifier, identifier_hash(r, m->tenant, m->identifier), m);
     reg_leave(r, NOUN_MACHINE, &m->id, m);
     reg_list_remove(&c->tenant->machines, m);
+    set_group(m, NULL);
     m->deleted = true;
     m->updated_us = r->now_us;
     store_machine(r, m);

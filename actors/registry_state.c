@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 static const reg_op_fn *const op_lists[] = { reg_account_ops, reg_user_ops, reg_key_ops,
-                                             reg_machine_ops, reg_rule_ops, reg_alert_ops };
+                                             reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops };
 
 /* ---- identities ---- */
 uint64_t
@@ -336,6 +336,7 @@ raise_counters(registry *r)
 
     for (uint32_t i = 0; i < COUNT_OF(lists); i++)
         r->next[NEXT_TENANT + i] = max_u64(r->next[NEXT_TENANT + i], lists[i]->count);
+    r->next[NEXT_GROUP] = max_u64(r->next[NEXT_GROUP], r->groups.count);
 }
 
 static int
@@ -365,7 +366,7 @@ load_event_seqs(registry *r)
 static int
 load(registry *r)
 {
-    static int (*const steps[])(registry *) = { load_counters,     reg_accounts_load, load_event_seqs, reg_keys_load,
+    static int (*const steps[])(registry *) = { load_counters,     reg_accounts_load, load_event_seqs, reg_keys_load,   reg_groups_load,
                                                 reg_machines_load, reg_rules_load,    reg_alerts_load, reg_audit_load };
 
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
@@ -383,6 +384,7 @@ unload(registry *r)
     reg_alerts_free(r);
     reg_rules_free(r);
     reg_machines_free(r);
+    reg_groups_free(r);
     reg_keys_free(r);
     reg_accounts_free(r);
     reg_index_fini(&r->by_uuid);

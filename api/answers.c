@@ -97,6 +97,19 @@ static const field machine_fields[] = {
 };
 PAGE_OF(machine, "Machine");
 
+static const field group_fields[] = {
+    IS("id", UUID, NULL),
+    IS("tenant_id", UUID, NULL),
+    IS("name", STRING, NULL),
+    IS_OR_NULL("parent_id", UUID, "null: at the top"),
+    IS_OR_NULL("description", STRING, NULL),
+    IS("machine_count", INTEGER, "In the group itself"),
+    IS("created_at", TIME, NULL),
+    IS("updated_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(group, "MachineGroup");
+
 static const field fleet_machine_fields[] = {
     IS("id", UUID, NULL),
     IS("name", STRING, NULL),
@@ -246,7 +259,7 @@ static const schema health_schema = { "Health", health_fields };
 const schema *const described_objects[] = {
     &user_schema,  &key_schema,         &machine_schema, &fleet_machine_schema, &rule_schema,
     &alert_schema, &latest_item_schema, &reading_schema, &refused_schema,       &series_schema,
-    &point_schema, NULL,
+    &point_schema, &group_schema, NULL,
 };
 
 /* clang-format off */
@@ -267,6 +280,10 @@ const description descriptions[] = {
     { POST,    "/machines",                     &machine_schema,  NULL, NULL },
     { GET,     "/machines/{id}",                &machine_schema,  NULL, NULL },
     { PATCH,   "/machines/{id}",                &machine_schema,  NULL, NULL },
+    { GET,     "/machine-groups",               &group_list,      NULL, NULL },
+    { POST,    "/machine-groups",               &group_schema,    NULL, NULL },
+    { GET,     "/machine-groups/{id}",          &group_schema,    NULL, NULL },
+    { PATCH,   "/machine-groups/{id}",          &group_schema,    NULL, NULL },
     { GET,     "/fleet/status",                 &fleet_schema,    NULL, NULL },
     { GET,     "/machines/{id}/readings/latest", &latest_schema,  NULL, NULL },
     { GET,     "/machines/{id}/readings",       &readings_schema, NULL, NULL },

@@ -9,7 +9,7 @@ enum reg_op {
 #define X(OP, number, role, writes, action, brief) OP = number,
 #include "proto/reg_ops.def"
 #undef X
-    REG_OP_MAX = 64
+    REG_OP_MAX = 128
 };
 
 typedef struct reg_op_row {

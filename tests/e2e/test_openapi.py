@@ -17,6 +17,7 @@ GET /users|POST /users|GET /users/{id}|PATCH /users/{id}|DELETE /users/{id}
 GET /machines|POST /machines|GET /machines/{id}|PATCH /machines/{id}|DELETE /machines/{id}|GET /fleet/status
 POST /ingest|GET /machines/{id}/readings/latest|GET /machines/{id}/readings|POST /readings/query
 GET /alert-rules|POST /alert-rules|GET /alert-rules/{id}|PATCH /alert-rules/{id}|DELETE /alert-rules/{id}
+GET /machine-groups|POST /machine-groups|GET /machine-groups/{id}|PATCH /machine-groups/{id}|DELETE /machine-groups/{id}
 GET /alerts|GET /alerts/stats|GET /alerts/{id}|POST /alerts/{id}/acknowledge|GET /ws/dashboard
 """
 
@@ -118,7 +119,11 @@ def answers(tenant, pusher):
     yield "GET", "/machines/{id}/readings", tenant.get(f"/machines/{mid}/readings", params={**since, "interval": "1h"})
     yield "GET", "/machines/{id}/readings", tenant.get(f"/machines/{mid}/readings", params={"start": since["start"]})
     yield "POST", "/readings/query", tenant.post("/readings/query", {"start": since["start"], "interval": "1d"})
-    for noun, one in (("machines", mid), ("alert-rules", rule.json()["id"]), ("alerts", alert["id"]),
+    made = tenant.post("/machine-groups", {"name": "G"})
+    group = made.json()["id"]
+    yield "POST", "/machine-groups", made
+    yield "PATCH", "/machine-groups/{id}", tenant.patch(f"/machine-groups/{group}", {"name": "L"})
+    for noun, one in (("machines", mid), ("machine-groups", group), ("alert-rules", rule.json()["id"]), ("alerts", alert["id"]),
                       ("users", user.json()["id"])):
         yield "GET", f"/{noun}", tenant.get(f"/{noun}")
         yield "GET", f"/{noun}/{{id}}", tenant.get(f"/{noun}/{one}")

@@ -886,6 +886,75 @@ the_store_is_used_without_a_server(void **state)
     CHECK_EQ(g->r.keys.count, 1);
 }
 
+/* ---- machine groups ---- */
+/* Makes one; its id. */
+static const char *
+make_group(rig *g, const char *name, const char *parent)
+{
+    CHECK_EQ(ask_f(g, REG_GROUP_CREATE, "{\"name\":\"%s\",\"parent_id\":%s%s%s}", name, parent == NULL ? "" : "\"",
+                   parent == NULL ? "null" : parent, parent == NULL ? "" : "\""),
+             201);
+    return text(g, "id");
+}
+
+static void
+groups_are_a_tree_without_cycles_across_restarts(void **state)
+{
+    rig *g = *state;
+    char top[64], mid[64], low[64];
+
+    register_ada(g);
+    snprintf(top, sizeof top, "%s", make_group(g, "Plant", NULL));
+    snprintf(mid, sizeof mid, "%s", make_group(g, "Hall", top));
+    snprintf(low, sizeof low, "%s", make_group(g, "Line", mid));
+    for (int i = 0; i < 2; i++, reopen(g)) {
+        const char *const ids[] = { top, mid, low };
+
+        for (size_t k = 0; k < COUNT_OF(ids); k++) {
+            ask_f(g, REG_GROUP_UPDATE, "{\"id\":\"%s\",\"parent_id\":\"%s\"}", top, ids[k]);
+            expect_detail(g, 400, "A machine group cannot be below itself.");
+        }
+        CHECK_EQ(ask_f(g, REG_GROUP_GET, "{\"id\":\"%s\"}", low), 200);
+        assert_string_equal(text(g, "parent_id"), mid);
+    }
+    /* A child with a lower number than its parent comes back below it. */
+    CHECK_EQ(ask_f(g, REG_GROUP_UPDATE, "{\"id\":\"%s\",\"parent_id\":null}", low), 200);
+    CHECK_EQ(ask_f(g, REG_GROUP_UPDATE, "{\"id\":\"%s\",\"parent_id\":\"%s\"}", top, low), 200);
+    reopen(g);
+    CHECK_EQ(ask_f(g, REG_GROUP_GET, "{\"id\":\"%s\"}", top), 200);
+    assert_string_equal(text(g, "parent_id"), low);
+    assert_string_equal(text(g, "name"), "Plant");
+}
+
+static void
+a_deleted_group_lets_its_machines_go_and_its_number_is_never_given_again(void **state)
+{
+    rig *g = *state;
+    char top[64], low[64], machine[64];
+
+    register_ada(g);
+    snprintf(top, sizeof top, "%s", make_group(g, "Plant", NULL));
+    snprintf(low, sizeof low, "%s", make_group(g, "Hall", top));
+    CHECK_EQ(ask_f(g, REG_MACHINE_CREATE,
+                   "{\"name\":\"M\",\"machine_identifier\":\"M\",\"protocol\":\"json\",\"group_id\":\"%s\"}", low),
+             201);
+    snprintf(machine, sizeof machine, "%s", text(g, "id"));
+    reopen(g);
+    CHECK_EQ(ask_f(g, REG_GROUP_GET, "{\"id\":\"%s\"}", low), 200);
+    CHECK_EQ(number(g, "machine_count"), 1);
+    ask_f(g, REG_GROUP_DELETE, "{\"id\":\"%s\"}", top);
+    expect_detail(g, 400, "Other machine groups are below this one.");
+    CHECK_EQ(ask_f(g, REG_GROUP_DELETE, "{\"id\":\"%s\"}", low), 204);
+    for (int i = 0; i < 2; i++, reopen(g)) {
+        ask_f(g, REG_GROUP_GET, "{\"id\":\"%s\"}", low);
+        expect_detail(g, 404, "Machine group not found.");
+        CHECK_EQ(ask_f(g, REG_MACHINE_GET, "{\"id\":\"%s\"}", machine), 200);
+        assert_string_equal(text(g, "group_id"), "(none)");
+    }
+    make_group(g, "Next", NULL);
+    CHECK_EQ(g->r.next[NEXT_GROUP], 3);
+}
+
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -918,6 +987,8 @@ main(void)
         CASE(a_template_names_what_happened),
         CASE(deleting_a_rule_or_a_machine_closes_its_alerts),
         CASE(a_rule_keeps_what_a_change_does_not_name),
+        CASE(groups_are_a_tree_without_cycles_across_restarts),
+        CASE(a_deleted_group_lets_its_machines_go_and_its_number_is_never_given_again),
         CASE(the_audit_is_one_chain_across_restarts),
         CASE(malformed_parameters_are_refused),
         CASE(what_was_not_committed_is_forgotten),
