@@ -235,6 +235,7 @@ note_reading(ak *k, const ak_in *in, const ak_msg *m)
     seat *s = k->seat;
 
     atomic_store_explicit(&s->at_lane, m->lane, memory_order_relaxed);
+    atomic_store_explicit(&s->at_from, m->from, memory_order_relaxed);
     atomic_store_explicit(&s->at_type, m->type, memory_order_relaxed);
     atomic_store_explicit(&s->at_pos, m->pos, memory_order_relaxed);
     if (m->pos_end > atomic_load_explicit(&s->read[in->cursor], memory_order_relaxed))

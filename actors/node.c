@@ -11,6 +11,7 @@
 #include "actors/node.h"
 
 #include "actors/ak_internal.h"
+#include "actors/crash.h"
 #include "actors/kinds.h"
 #include "actors/options.h"
 #include "proto/crypto.h"
@@ -38,6 +39,8 @@ typedef struct hosted {
     const ak_kind  *kind;
     struct node    *node;
     addr            who;
+    char            name[32];
+    seat           *seat; /* read-only, for the crash report */
     int32_t         core;
     bool            running;
     pthread_t       thread;
@@ -84,6 +87,16 @@ die(const char *when, int rc)
     _exit(EXIT_ACTOR_DIED);
 }
 
+/* A look of its own at the seat: good before the kernel has opened it, and after a heap is broken. */
+static const seat *
+seat_of(hosted *h)
+{
+    (void)snprintf(h->name, sizeof h->name, "%s.%u", h->kind->name, addr_part(h->who));
+    if (seat_open(&h->seat, h->node->run.path, h->who, false) < 0)
+        err_clear();
+    return h->seat;
+}
+
 static void *
 actor_main(void *arg)
 {
@@ -91,6 +104,7 @@ actor_main(void *arg)
     int     rc;
 
     pin(h->core);
+    crash_enter(h->name, seat_of(h));
     rc = ak_open(&h->k, h->kind, addr_part(h->who), &h->node->host);
     if (rc < 0)
         die("start", rc);
@@ -101,6 +115,8 @@ actor_main(void *arg)
     rc = ak_run(h->k);
     if (rc < 0)
         die("run", rc);
+    crash_leave();
+    seat_close(&h->seat);
     return NULL;
 }
 

@@ -31,6 +31,7 @@ typedef struct seat {
     _Atomic uint32_t at_lane;             /* what is, or was, being handled */
     _Atomic uint32_t at_type;
     _Atomic uint64_t at_pos;
+    _Atomic uint64_t at_from; /* addr */
     _Atomic uint32_t failed; /* the epoch that rc and error are about */
     _Atomic int32_t  rc;
 

@@ -1,7 +1,9 @@
 /* ops.c - /healthz, /readyz, /metrics: what an operator and a scraper look at. */
+#include "actors/rundir.h"
 #include "actors/seat.h"
 #include "api/front.h"
 #include "proto/err.h"
+#include "transport/lane.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -130,6 +132,7 @@ typedef struct actor {
     counters *counters;
     int32_t   pid;
     uint32_t  epoch;
+    uint32_t  state; /* enum seat_state */
 } actor;
 
 typedef struct text {
@@ -171,6 +174,7 @@ read_seat(ak *k, actor *a)
         return;
     }
     a->pid = atomic_load_explicit(&s->pid, memory_order_relaxed);
+    a->state = atomic_load_explicit(&s->state, memory_order_relaxed);
     a->epoch = atomic_load_explicit(&s->epoch, memory_order_relaxed);
     seat_close(&s);
 }
@@ -268,6 +272,45 @@ add_info(text *t, const actor *actors, uint32_t n)
 }
 
 static void
+add_states(text *t, const actor *actors, uint32_t n)
+{
+    static const char *const words[] = { "down", "starting", "run", "io", "parked", "stopped" };
+    char                     l[64];
+
+    line(t, "# HELP haltless_actor_state what an actor does now\n# TYPE haltless_actor_state gauge\n");
+    for (uint32_t a = 0; a < n; a++)
+        line(t, "haltless_actor_state{%s,state=\"%s\"} 1\n", labels(&actors[a], l),
+             actors[a].state < COUNT_OF(words) ? words[actors[a].state] : "?");
+}
+
+static void
+add_lane(text *t, const rundir *r, const edge_plan *e)
+{
+    char     path[RUNDIR_PATH_MAX + RUNDIR_NAME_MAX];
+    uint64_t bytes;
+
+    rundir_lane_path(r, e, path);
+    if (lane_depth(path, &bytes) < 0)
+        err_clear();
+    else
+        line(t, "haltless_lane_bytes{from=\"%s.%u\",to=\"%s.%u\"} %llu\n", kind_name(addr_kind(e->from)),
+             addr_part(e->from), kind_name(addr_kind(e->to)), addr_part(e->to), (unsigned long long)bytes);
+}
+
+static void
+add_lanes(text *t, const char *run_dir)
+{
+    rundir *r = malloc(sizeof *r);
+
+    line(t, "# HELP haltless_lane_bytes published and not acknowledged\n# TYPE haltless_lane_bytes gauge\n");
+    if (r != NULL && rundir_read(r, run_dir) == E_OK)
+        for (uint32_t i = 0; i < r->plan.edges; i++)
+            add_lane(t, r, &r->plan.edge[i]);
+    err_clear();
+    free(r);
+}
+
+static void
 get_metrics(call *c)
 {
     actor    actors[ACTORS_MAX];
@@ -275,6 +318,8 @@ get_metrics(call *c)
     text     t = { 0 };
 
     add_info(&t, actors, n);
+    add_states(&t, actors, n);
+    add_lanes(&t, ak_run_dir(call_ak(c)));
     add_counters(&t, actors, n);
     add_histograms(&t, actors, n);
     line(&t, "# HELP haltless_http_connections client connections open now\n# TYPE "

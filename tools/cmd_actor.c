@@ -1,5 +1,7 @@
 /* cmd_actor.c - one group of a node's actors as a process; the supervisor starts these. */
+#include "actors/crash.h"
 #include "actors/node.h"
+#include "proto/version.h"
 #include "tools/commands.h"
 
 static const char usage[] =
@@ -14,5 +16,6 @@ cmd_actor(int argc, char **argv)
 {
     if (args_help(argc, argv, usage, false))
         return EXIT_FINE;
+    crash_install(VERSION_COMMIT);
     return node_actor(argc - 1, argv + 1);
 }

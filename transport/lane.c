@@ -535,6 +535,29 @@ lane_span(const lane *l, uint64_t *head, uint64_t *tail)
     return *tail >= *head && *tail - *head <= l->capacity && ((*head | *tail) & (LANE_STEP - 1)) == 0;
 }
 
+int
+lane_depth(const char *path, uint64_t *bytes)
+{
+    lane_constant c;
+    uint64_t      len;
+    uint64_t      head;
+    uint64_t      tail;
+    int           fd;
+    int           rc = pages_open(path, false, &fd, &len);
+
+    if (rc < 0)
+        return rc;
+    rc = read_constant(fd, len, &c);
+    if (rc == E_OK && (pread(fd, &head, sizeof head, 2 * LANE_PAGE) != (ssize_t)sizeof head ||
+                       pread(fd, &tail, sizeof tail, LANE_PAGE) != (ssize_t)sizeof tail))
+        rc = err(E_IO, "read");
+    (void)close(fd);
+    if (rc < 0)
+        return err(rc, "lane %s", path);
+    *bytes = tail > head ? min_u64(tail - head, c.capacity) : 0;
+    return E_OK;
+}
+
 /* Is what was copied from pos still that record?  What waits is.  What was acknowledged is, as long as the
  * producer, who may have staged more than it published, has half of the lane to go. */
 static bool

@@ -94,6 +94,9 @@ uint64_t lane_head(const lane *l);
 uint64_t lane_tail(const lane *l);
 uint64_t lane_most(const lane *l); /* the most bytes that ever lay unacknowledged when the consumer looked */
 
+/* Bytes unacknowledged in the lane of that file, without mapping it. */
+NODISCARD int lane_depth(const char *path, uint64_t *bytes);
+
 /* A watcher's look at a lane that others work on.  Believes nothing: whatever the file holds, *head and *tail
  * are whole records apart, at most the capacity.  False: they cannot be so. */
 bool lane_span(const lane *l, uint64_t *head, uint64_t *tail);

@@ -1,18 +1,22 @@
 """kill -9 of every actor process and of the whole server, while readings are pushed: nothing that was reported
 accepted is lost, nothing is there twice, and other partitions never notice."""
+import ctypes
 import os
+import re
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 import requests
 
-from haltless import SLOW, Pusher, Tenant, iso, reading, wait_until
+from haltless import BINARY, SLOW, Pusher, Tenant, iso, reading, wait_until
 
 START = 1775260800
 ROWS = 50
+TGKILL = 234          # x86-64
 
 
 class Load(threading.Thread):
@@ -198,3 +202,27 @@ def test_a_clean_stop_loses_nothing_and_ends_with_0(own_server):
         load.end()
     for machine, load in zip(machines, loads):
         check(tenant, machine, load)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_leaves_a_report_and_the_server_goes_on(own_server, topology, number):
+    if subprocess.run([BINARY, "version"], capture_output=True, text=True).stdout.count("sanitizers none") == 0:
+        pytest.skip("sanitizers report themselves")
+    server = own_server()
+    tenant = Tenant(server)
+    tenant.machine("M")
+    pusher = Pusher(server, tenant.key()["key"])
+    assert pusher.push([reading("M")]).status_code == 207
+    victim = server.actor_pids()["ingest", 0]
+    thread = next(int(t) for t in os.listdir(f"/proc/{victim}/task")
+                  if open(f"/proc/{victim}/task/{t}/comm").read().strip() == "ingest.0")
+    assert ctypes.CDLL(None, use_errno=True).syscall(TGKILL, victim, thread, int(number)) == 0
+    wait_until(lambda: server_pid(server, "ingest") not in (None, victim), 10)
+    wait_until(lambda: Pusher(server, pusher.key).push([reading("M")]).status_code == 207, 10)
+    log = open(server.log_path).read().splitlines()
+    at = next(i for i, line in enumerate(log) if "event=crash" in line)
+    name = signal.Signals(number).name[3:]
+    assert re.search(rf"ts=\S+ level=error event=crash signal={name} actor=ingest\.0 .*pid={victim} build=[0-9a-f]{{40}} "
+                     r"commit=\S+$", log[at]), log[at]
+    assert sum("haltless(" in line for line in log[at + 1:at + 40]) >= 3, log[at:at + 40]
+    assert any(f"event=actor.exit" in line and f"signal={name}" in line for line in log[at:]), log[at:]

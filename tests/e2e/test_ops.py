@@ -27,6 +27,14 @@ def test_metrics_count_readings(server, tenant, pusher):
     assert "# TYPE haltless_readings_total counter" in text and "# HELP haltless_readings_total" in text
 
 
+def test_metrics_show_lanes_and_states(server):
+    metrics = server.metrics()
+    lanes = {(labels["from"], labels["to"]): v for labels, v in metrics["haltless_lane_bytes"]}
+    assert lanes["front.0", "ingest.0"] >= 0 and lanes["registry.0", "front.0"] >= 0
+    states = {labels["actor"]: labels["state"] for labels, _ in metrics["haltless_actor_state"]}
+    assert set(states.values()) <= {"run", "io", "parked"} and "ingest" in states
+
+
 def test_no_wake_up_was_lost(server):
     assert server.metric_sum("haltless_bells_missed_total") == 0
 

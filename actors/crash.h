@@ -1,0 +1,20 @@
+/* crash.h - a process that dies of a fault says on stderr who died and of what it was busy with.
+ *
+ *   ts=... level=error event=crash signal=SEGV actor=ingest.0 from=front.0 type=16 pos=4096 build=... commit=...
+ *   ./haltless(+0x1234)[0x55...]
+ *
+ * Signals SEGV, ABRT, BUS, FPE, ILL; each then does what it always did, core file and exit status included.
+ * Nothing under AddressSanitizer and ThreadSanitizer, which report themselves.
+ */
+#ifndef HALTLESS_ACTORS_CRASH_H
+#define HALTLESS_ACTORS_CRASH_H
+
+#include "actors/seat.h"
+
+/* Once a process, before its threads; commit is borrowed for ever, or NULL. */
+void crash_install(const char *commit);
+/* This thread is that actor's from now on, with a stack of its own for the handler.  Borrowed until crash_leave(). */
+void crash_enter(const char *actor, const seat *s);
+void crash_leave(void);
+
+#endif
