@@ -352,7 +352,7 @@ a_killed_server_takes_its_actors_along_and_starts_again(void **state)
 
 /* Not a crash loop: the actor did nothing wrong, and its clients wait. */
 static void
-twenty_kills_from_outside_each_cost_less_than_a_second(void **state)
+twenty_kills_from_outside_are_no_crash_loop(void **state)
 {
     server s;
     pid_t  victim;
@@ -364,7 +364,7 @@ twenty_kills_from_outside_each_cost_less_than_a_second(void **state)
     for (int i = 0; i < 20; i++) {
         victim = pid_of(&s, KIND_INGEST, 0);
         CHECK_EQ(kill(victim, SIGKILL), 0);
-        WITHIN(1000, is_restarted(&s, KIND_INGEST, victim));
+        WITHIN(2400, is_restarted(&s, KIND_INGEST, victim)); /* a crash loop pauses 2.5 to 5 s */
     }
     WITHIN(5000, more_answers(&s));
     CHECK_EQ(server_stop(&s), 0);
@@ -494,7 +494,7 @@ main(int argc, char **argv)
         TEST(actors_are_threads_of_one_process_by_default),
         cmocka_unit_test_prestate(a_killed_actor_is_back_at_once_and_the_others_live, &no),
         cmocka_unit_test_prestate(a_killed_actor_is_back_at_once_and_the_others_live, &yes),
-        TEST(twenty_kills_from_outside_each_cost_less_than_a_second),
+        TEST(twenty_kills_from_outside_are_no_crash_loop),
         TEST(a_killed_server_takes_its_actors_along_and_starts_again),
         cmocka_unit_test_prestate(a_first_start_that_cannot_work_ends_the_server, &no),
         cmocka_unit_test_prestate(a_first_start_that_cannot_work_ends_the_server, &yes),
