@@ -67,17 +67,62 @@ bucket_is_valid(every e)
     return e.unit <= EVERY_MONTH && e.n >= 1 && (int64_t)e.n <= WIDTH_MAX_US / unit_us[e.unit];
 }
 
+/* Buckets are numbered: on the UTC line, or on the local one of the zone. */
+static int64_t
+bucket_number(every e, int64_t t)
+{
+    int64_t from = e.unit == EVERY_WEEK ? MONDAY_US : 0;
+
+    if (e.unit == EVERY_MONTH)
+        return floor_div(month_of(floor_div(t, DAY_US)), e.n);
+    return floor_div(t - from, unit_us[e.unit] * (int64_t)e.n);
+}
+
+static int64_t
+bucket_begin(every e, int64_t number)
+{
+    int64_t from = e.unit == EVERY_WEEK ? MONDAY_US : 0;
+
+    if (e.unit == EVERY_MONTH)
+        return month_days(number * (int64_t)e.n) * DAY_US;
+    return number * unit_us[e.unit] * (int64_t)e.n + from;
+}
+
+static bool
+is_local(every e)
+{
+    return e.zone != NULL && e.unit >= EVERY_DAY;
+}
+
+static int64_t
+local_begin(every e, int64_t number)
+{
+    return zone_first(e.zone, bucket_begin(e, number) / SECOND_US) * SECOND_US;
+}
+
+/* The number of the bucket that holds t.  What the clock shows twice around midnight belongs to the
+ * day that has begun; of days that begin at once (one was left out) the last has the time. */
+static int64_t
+local_number(every e, int64_t t)
+{
+    int64_t second = floor_div(t, SECOND_US);
+    int64_t number = bucket_number(e, (second + zone_offset(e.zone, second)) * SECOND_US);
+
+    while (local_begin(e, number) > t)
+        number--;
+    while (local_begin(e, number + 1) <= t)
+        number++;
+    return number;
+}
+
 int64_t
 bucket_start(every e, int64_t t)
 {
-    int64_t width = unit_us[e.unit] * (int64_t)e.n;
-    int64_t from = e.unit == EVERY_WEEK ? MONDAY_US : 0;
-
     if (e.unit == EVERY_RAW)
         return t;
-    if (e.unit == EVERY_MONTH)
-        return month_days(floor_div(month_of(floor_div(t, DAY_US)), e.n) * (int64_t)e.n) * DAY_US;
-    return floor_div(t - from, width) * width + from;
+    if (is_local(e))
+        return local_begin(e, local_number(e, t));
+    return bucket_begin(e, bucket_number(e, t));
 }
 
 int64_t
@@ -85,9 +130,9 @@ bucket_end(every e, int64_t start)
 {
     if (e.unit == EVERY_RAW)
         return start + 1;
-    if (e.unit == EVERY_MONTH)
-        return month_days(month_of(floor_div(start, DAY_US)) + (int64_t)e.n) * DAY_US;
-    return start + unit_us[e.unit] * (int64_t)e.n;
+    if (is_local(e))
+        return local_begin(e, local_number(e, start) + 1);
+    return bucket_begin(e, bucket_number(e, start) + 1);
 }
 
 /* ---- one bucket ---- */

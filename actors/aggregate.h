@@ -9,8 +9,10 @@
  * own results are combined: rates and deltas are added, a time-weighted average is weighted by the
  * time that each member covers.
  *
- * Buckets are [start, end), UTC: seconds to days are multiples since the epoch, weeks count from
- * Monday 1970-01-05, months from 1970-01.  The first and the last bucket of an answer hold only
+ * Buckets are [start, end): seconds to days are multiples since the epoch, weeks count from
+ * Monday 1970-01-05, months from 1970-01.  In a zone, days and longer ones are counted so on its
+ * calendar, and begin with the first instant whose local time is the bucket's midnight or later;
+ * a day that a zone left out has no bucket.  The first and the last bucket of an answer hold only
  * what lies in the asked range.  Memory is bounded by 2 * (limit + 1) buckets and FOLD_VALUES_MAX.
  */
 #ifndef HALTLESS_ACTORS_AGGREGATE_H
@@ -18,11 +20,13 @@
 
 #include "proto/base.h"
 #include "proto/rows.h"
+#include "proto/zone.h"
 
 /* ---- buckets ---- */
 typedef struct every {
-    uint8_t  unit; /* enum interval_unit */
-    uint32_t n;    /* n-fold, from 1 */
+    uint8_t     unit; /* enum interval_unit */
+    uint32_t    n;    /* n-fold, from 1 */
+    const zone *zone; /* NULL: UTC; outlives its user */
 } every;
 
 bool    bucket_is_valid(every e);              /* a known unit, n >= 1, at most a thousand years */
@@ -111,7 +115,8 @@ bool fold_is_full(const fold *f); /* this member's further rows cannot matter */
 void fold_member_end(fold *f);
 
 /* 0; E_LIMIT: percentiles over too many values; E_NOMEM.  points: in the order asked for, borrowed
- * until the next fold_open.  next_us: of the first point that did not fit, or INT64_MIN. */
+ * until the next fold_open.  next_us: of the first point that did not fit, which is points[*count]; or
+ * INT64_MIN. */
 NODISCARD int fold_finish(fold *f, const result_point **points, uint32_t *count, int64_t *next_us);
 
 #endif

@@ -10,6 +10,7 @@
  * their front.  Heads before chunks: what is sealed in between is seen twice, never missed.
  */
 #include "actors/ak.h"
+#include "actors/fill.h"
 #include "actors/kinds.h"
 #include "actors/options.h"
 #include "actors/query_targets.h"
@@ -71,10 +72,11 @@ struct job {
     int64_t       *times; /* the head of the member, sorted */
     double        *values;
     enum send_step  step;
-    const result_point *points;
+    fill           points; /* what has not been sent */
     uint32_t       point_count, sent;
-    int64_t        next_us;
+    int64_t        next_us, anchor_us;
     uint32_t       group_from; /* first target of the answer's series */
+    uint32_t       groups;     /* series of the answer */
 };
 
 typedef struct query {
@@ -376,8 +378,37 @@ begin_group(job *j)
     j->group_from = j->member;
     fold_open(&j->fold, &(fold_spec){ .how = t->head.aggregation, .every = targets_every(t),
                                       .start_us = t->head.start_us, .end_us = t->head.end_us,
-                                      .limit = t->head.limit, .newest_first = t->head.flags & QUERY_DESC,
+                                      .limit = t->head.limit + (t->resume_us != INT64_MIN),
+                                      .newest_first = t->head.flags & QUERY_DESC,
                                       .many = many });
+}
+
+/* Points are made as they are sent; how many, and where the next page goes on, is found out first. */
+static int
+finish_group(job *j)
+{
+    const targets      *t = &j->targets;
+    const result_point *points;
+    result_point        p;
+    uint32_t            count;
+    int64_t             next_us;
+    int                 rc = fold_finish(&j->fold, &points, &count, &next_us);
+
+    if (rc < 0)
+        return rc;
+    fill_open(&j->points,
+              &(fill_spec){ .every = targets_every(t), .how = t->head.fill,
+                            .newest_first = t->head.flags & QUERY_DESC, .resume_us = t->resume_us },
+              points, count, next_us != INT64_MIN);
+    fill all = j->points;
+    while (fill_next(&all, &p)) {
+    }
+    fill_cursor(&all, &j->next_us, &j->anchor_us);
+    j->point_count = all.out;
+    j->sent = 0;
+    j->state = JOB_SEND;
+    j->step = SEND_SERIES;
+    return E_OK;
 }
 
 /* A member is in: the group goes on, or its points leave. */
@@ -394,10 +425,7 @@ end_member(job *j)
             begin_batch(j);
         return E_OK;
     }
-    j->state = JOB_SEND;
-    j->step = SEND_SERIES;
-    j->sent = 0;
-    return fold_finish(&j->fold, &j->points, &j->point_count, &j->next_us);
+    return finish_group(j);
 }
 
 static void
@@ -450,7 +478,7 @@ send_series(query *q, job *j)
         result_head   h;
         result_series s;
         uint8_t       text[2048];
-    } body = { .h = { .kind = RESULT_SERIES } };
+    } body = { .h = { .kind = RESULT_SERIES, .count = j->point_count, .series = j->groups } };
 
     if (metric.len > 0 && table_read(board_table(ak_board(q->k), BOARD_SERIES, t->part), t->series, &s))
         unit = board_string(ak_board(q->k), BOARD_SERIES, t->part, s.unit);
@@ -474,23 +502,27 @@ send_points(query *q, job *j)
         result_point p[POINTS_MAX];
     } body;
     uint32_t n = j->point_count - j->sent < POINTS_MAX ? j->point_count - j->sent : POINTS_MAX;
+    fill     rest = j->points;
     int      rc;
 
     /* A small window must let at least some through. */
     if (j->m.window > 0 && j->m.window < sizeof body + ENVELOPE_LEN && n > 64)
         n = 64;
     body.h = (result_head){ .kind = RESULT_POINTS, .count = n };
-    memcpy(body.p, j->points + j->sent, n * sizeof *body.p);
+    for (uint32_t i = 0; i < n; i++)
+        ASSERT(fill_next(&rest, &body.p[i]));
     rc = ak_reply_part(q->k, &j->m, MSG_RESULT, &body, (uint32_t)(sizeof body.h + n * sizeof *body.p));
-    if (rc == E_OK)
+    if (rc == E_OK) {
         j->sent += n;
+        j->points = rest;
+    }
     return rc;
 }
 
 static int
 send_step(query *q, job *j)
 {
-    result_head close = { .kind = RESULT_CLOSE, .next_us = j->next_us };
+    result_head close = { .kind = RESULT_CLOSE, .next_us = j->next_us, .anchor_us = j->anchor_us };
 
     switch (j->step) {
     case SEND_SERIES:
@@ -548,6 +580,7 @@ find_on(query *q, job *j)
     if (rc < 0 || (rc == 0 && j->targets.count == 0)) {
         finish(q, j, rc);
     } else if (rc == 0) {
+        j->groups = targets_groups(&j->targets);
         begin_group(j);
         begin_batch(j);
     }

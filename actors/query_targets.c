@@ -8,7 +8,7 @@
 every
 targets_every(const targets *t)
 {
-    return (every){ t->head.every, t->head.every == EVERY_RAW ? 1 : t->head.every_n };
+    return (every){ t->head.every, t->head.every == EVERY_RAW ? 1 : t->head.every_n, t->zone };
 }
 
 /* ---- the body ---- */
@@ -36,15 +36,15 @@ compare_metrics(const void *x, const void *y)
     return compare_views(*(const view *)x, *(const view *)y);
 }
 
-static int
-judge_head(query_head *q)
+static bool
+is_bucket_time(int64_t us)
 {
-    every e = { q->every, q->every == EVERY_RAW ? 1 : q->every_n };
+    return us >= BUCKET_TIME_MIN && us <= BUCKET_TIME_MAX;
+}
 
-    if (q->aggregation >= AGG_NUMBERS || q->group_by > GROUP_ALL || q->limit < 1 || q->limit > 10000)
-        return err(E_BAD, "query");
-    if (!bucket_is_valid(e))
-        return err(E_RANGE, "interval %u of unit %u", q->every_n, q->every);
+static void
+cut_range(query_head *q)
+{
     if (q->start_us < BUCKET_TIME_MIN)
         q->start_us = BUCKET_TIME_MIN;
     if (q->end_us > BUCKET_TIME_MAX)
@@ -53,18 +53,62 @@ judge_head(query_head *q)
         q->end_us = q->start_us = 0;
     if (q->start_us > q->end_us)
         q->start_us = q->end_us;
+}
+
+/* The range begins (or ends) with the bucket of the cursor, or with the one its gap is filled from. */
+static int
+judge_cursor(targets *t)
+{
+    query_head *q = &t->head;
+    every       e = targets_every(t);
+    int64_t     from = q->cursor_us;
+
+    t->resume_us = INT64_MIN;
     if (q->cursor_us == INT64_MIN)
         return E_OK;
-    if (q->cursor_us < BUCKET_TIME_MIN || q->cursor_us > BUCKET_TIME_MAX)
+    if (q->fill != FILL_NONE && (q->flags & QUERY_ANCHOR)) {
+        t->resume_us = q->cursor_us;
+        from = q->anchor_us;
+    }
+    if (!is_bucket_time(q->cursor_us) || !is_bucket_time(from))
         return err(E_RANGE, "cursor");
     if (q->flags & QUERY_DESC) {
-        int64_t end = bucket_end(e, bucket_start(e, q->cursor_us));
+        int64_t end = bucket_end(e, bucket_start(e, from));
 
         q->end_us = end < q->end_us ? end : q->end_us;
-    } else if (q->cursor_us > q->start_us) {
-        q->start_us = q->cursor_us;
+        if (q->start_us > q->end_us)
+            q->start_us = q->end_us;
+    } else if (from > q->start_us) {
+        q->start_us = from;
     }
     return E_OK;
+}
+
+static int
+judge_head(targets *t)
+{
+    query_head *q = &t->head;
+
+    if (q->aggregation >= AGG_NUMBERS || q->group_by > GROUP_ALL || q->limit < 1 || q->limit > 10000 ||
+        q->fill >= FILL_NUMBERS)
+        return err(E_BAD, "query");
+    if (!bucket_is_valid(targets_every(t)))
+        return err(E_RANGE, "interval %u of unit %u", q->every_n, q->every);
+    if (q->every == EVERY_RAW)
+        q->fill = FILL_NONE; /* no buckets: none is empty */
+    cut_range(q);
+    return judge_cursor(t);
+}
+
+static int
+read_zone(targets *t, view name)
+{
+    int rc;
+
+    if (name.len == 0)
+        return E_OK;
+    rc = zone_open(name, &t->zone);
+    return rc == E_NOTFOUND || rc == E_BAD ? err(E_RANGE, "zone") : rc;
 }
 
 static int
@@ -123,9 +167,13 @@ targets_open(targets *t, view body)
         return err(E_BAD, "query of %zu bytes", body.len);
     memcpy(&t->head, body.at, sizeof t->head);
     left = body.len - sizeof t->head;
+    if (t->head.zone_len > left)
+        return err(E_BAD, "query of %zu bytes", body.len);
+    left -= t->head.zone_len;
     if (t->head.machines > left / 4 || t->head.metrics > (left - t->head.machines * 4) / 2)
         return err(E_BAD, "query of %zu bytes", body.len);
-    if ((rc = judge_head(&t->head)) < 0)
+    if ((rc = read_zone(t, view_of(body.at + sizeof t->head + left, t->head.zone_len))) < 0 ||
+        (rc = judge_head(t)) < 0)
         return rc;
     t->text = malloc(left + 1);
     if (t->text == NULL)
@@ -144,6 +192,7 @@ targets_close(targets *t)
     free(t->metrics);
     free(t->text);
     free(t->at);
+    zone_close(&t->zone);
     memset(t, 0, sizeof *t);
 }
 
@@ -260,4 +309,18 @@ targets_fold(const targets *t, const target *a, const target *b)
     default:
         return a == b;
     }
+}
+
+uint32_t
+targets_groups(const targets *t)
+{
+    uint32_t n = 0, from = 0;
+
+    for (uint32_t i = 0; i < t->count; i++) {
+        if (i > 0 && targets_fold(t, &t->at[from], &t->at[i]))
+            continue;
+        from = i;
+        n++;
+    }
+    return n;
 }

@@ -20,6 +20,8 @@ typedef struct target {
 
 typedef struct targets {
     query_head head;
+    zone      *zone; /* NULL: UTC */
+    int64_t    resume_us; /* the answer begins inside a gap that is filled; or INT64_MIN */
     uint32_t  *machines; /* sorted, each once; NULL: all */
     view      *metrics;  /* likewise, in text */
     uint8_t   *text;
@@ -28,13 +30,15 @@ typedef struct targets {
     uint32_t   count, room;
 } targets;
 
-/* E_BAD: counts do not fit, numbers out of range.  E_RANGE: an interval or a range that cannot be. */
+/* E_BAD: counts do not fit, numbers out of range.  E_RANGE: an interval, a zone or a range that cannot be. */
 NODISCARD int targets_open(targets *t, view body);
 /* Looks at some more machines: 1: there are more; 0: done, sorted; E_LIMIT, E_NOMEM. */
 NODISCARD int targets_find(targets *t, const board *b, uint32_t machines);
 void targets_close(targets *t);
 
 every targets_every(const targets *t);
+/* Series of the answer. */
+uint32_t targets_groups(const targets *t);
 /* Do both go into one series of the answer? */
 bool targets_fold(const targets *t, const target *a, const target *b);
 

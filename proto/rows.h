@@ -107,10 +107,16 @@ enum aggregation {
         AGG_NUMBERS
 };
 
-enum query_flags { QUERY_DESC = 1u << 0 /* newest first */ };
+enum query_flags {
+    QUERY_DESC = 1u << 0,  /* newest first */
+    QUERY_ANCHOR = 1u << 1 /* anchor_us is set */
+};
 enum query_group { GROUP_SERIES, GROUP_MACHINE, GROUP_METRIC, GROUP_ALL };
+enum query_fill { FILL_NONE, FILL_NULL, FILL_PREVIOUS, FILL_LINEAR, FILL_NUMBERS };
+enum { FILL_POINTS_MAX = 10000 }; /* points of a series in one answer when empty buckets are filled */
 
-/* Followed by u32 machine[machines], then metrics x {u16 len, bytes}, unpadded.
+/* Followed by u32 machine[machines], then metrics x {u16 len, bytes}, then zone_len bytes of the
+ * zone's name, unpadded.
  * machines == 0: every machine of the tenant; metrics == 0: every metric. */
 typedef struct query_head {
     uint32_t tenant;
@@ -122,12 +128,15 @@ typedef struct query_head {
     uint32_t flags;
     uint32_t machines;
     uint32_t metrics;
-    uint32_t spare;
+    uint8_t  fill;       /* enum query_fill */
+    uint8_t  zone_len;   /* 0: UTC */
+    uint16_t spare;
     int64_t  start_us;   /* [start, end) */
     int64_t  end_us;
     int64_t  cursor_us;  /* continue at this time (bucket start or reading); INT64_MIN: from the start */
+    int64_t  anchor_us;  /* cursor_us is an empty bucket: the bucket with readings that it is filled from */
 } query_head;
-_Static_assert(sizeof(query_head) == 56, "layout");
+_Static_assert(sizeof(query_head) == 64, "layout");
 
 /* ---- MSG_RESULT: parts of the answer -------------------------------------------------
  * kind RESULT_SERIES: result_series, metric bytes, unit bytes.  Opens a series.
@@ -139,12 +148,13 @@ enum result_kind { RESULT_SERIES, RESULT_POINTS, RESULT_CLOSE, RESULT_END };
 typedef struct result_head {
     uint16_t kind;
     uint16_t spare;
-    uint32_t count;   /* RESULT_POINTS */
-    int32_t  rc;      /* RESULT_END */
-    uint32_t spare2;
-    int64_t  next_us; /* RESULT_CLOSE */
+    uint32_t count;     /* RESULT_POINTS: of this part; RESULT_SERIES: of all its parts */
+    int32_t  rc;        /* RESULT_END */
+    uint32_t series;    /* RESULT_SERIES: series in the whole answer */
+    int64_t  next_us;   /* RESULT_CLOSE */
+    int64_t  anchor_us; /* RESULT_CLOSE: of the cursor, as in query_head; INT64_MIN: none */
 } result_head;
-_Static_assert(sizeof(result_head) == 24, "layout");
+_Static_assert(sizeof(result_head) == 32, "layout");
 typedef struct result_series {
     uint32_t machine; /* 0 when series are folded over machines */
     uint16_t metric_len;
@@ -154,7 +164,7 @@ _Static_assert(sizeof(result_series) == 8, "layout");
 typedef struct result_point {
     int64_t  time_us; /* of the reading, or the bucket's start */
     double   value;
-    uint64_t count; /* readings in the bucket; 1 for raw */
+    uint64_t count; /* readings in the bucket; 1 for raw; 0: filled, min and max are NaN */
     double   min;
     double   max;
 } result_point;
