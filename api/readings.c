@@ -1,15 +1,17 @@
 /* readings.c - reading back: latest values from the board, time series from the query actor.
  *
- *   query parameters or body --> MSG_QUERY --> parts of MSG_RESULT --> JSON text --> client
+ *   query parameters or body --> MSG_QUERY --> parts of MSG_RESULT --> text (points.h) --> client
  *
  * A part becomes text at once and its credit is given back when the client has taken it: an answer
  * of any length holds a window of parts and one buffer.  An answer that ends before the buffer is
  * full goes out whole.
  */
 #include "api/front.h"
+#include "api/points.h"
 #include "proto/err.h"
 #include "proto/instant.h"
 #include "proto/num.h"
+#include "proto/zone.h"
 
 #include <stdlib.h>
 
@@ -21,8 +23,10 @@ enum {
     QUERY_MS = 30000,
     WINDOW = 65536,
     FLUSH_AT = 16384,
-    CURSOR_LEN = 9,
+    CURSOR_LEN = 9,         /* version, time */
+    CURSOR_ANCHOR_LEN = 17, /* version, time, anchor */
     CURSOR_V1 = 1,
+    CURSOR_ANCHOR = 2,
 };
 #define DAY_US    (INT64_C(86400) * 1000000)
 #define NO_CURSOR INT64_MIN
@@ -122,21 +126,14 @@ get_latest(call *c)
 
 typedef struct series_query {
     query_head head;
-    view       interval; /* as given; empty: raw */
-    view       aggregation;
+    view       zone; /* name; empty: UTC */
     view       metrics[METRICS_MAX];
     bool       seen[METRICS_MAX];
     uint32_t   machines[MACHINES_MAX];
-    uuid       machine_id; /* of GET */
-    bool       of_machine; /* GET: machine_id leads the answer */
-    bool       single;     /* GET of one metric: its object is the answer */
-    /* the answer so far */
-    json_out text;
-    uint64_t corr;
-    uint32_t credit_due;
-    bool     begun;  /* the stream; false: all is still in text */
-    bool     opened; /* the outer object */
-    bool     in_series;
+    points_out out; /* the answer so far */
+    uint64_t   corr;
+    uint32_t   credit_due;
+    bool       begun; /* the stream; false: all is still in out.text */
 } series_query;
 
 typedef struct source { /* of parameters: a query string or a body, both objects */
@@ -189,12 +186,12 @@ parse_interval(view text, query_head *h)
 static bool
 take_interval(call *c, source s, series_query *q)
 {
-    q->interval = string_member(s.from, "interval");
+    q->out.interval = string_member(s.from, "interval");
     q->head.every = EVERY_RAW;
-    if (q->interval.len == 0)
-        return q->interval.at == NULL ||
+    if (q->out.interval.len == 0)
+        return q->out.interval.at == NULL ||
                bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
-    return parse_interval(q->interval, &q->head) ||
+    return parse_interval(q->out.interval, &q->head) ||
            bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
 }
 
@@ -212,7 +209,7 @@ take_aggregation(source s, series_query *q)
 
     ASSERT(i >= 0); /* the schema has looked */
     q->head.aggregation = (uint16_t)i;
-    q->aggregation = view_str(words[i]);
+    q->out.aggregation = view_str(words[i]);
 }
 
 static bool
@@ -231,18 +228,25 @@ take_range(call *c, source s, series_query *q)
     return true;
 }
 
+/* A cursor inside a gap that is filled carries the point that the gap began with. */
 static bool
 take_cursor(call *c, source s, series_query *q)
 {
     view    text = string_member(s.from, "cursor");
-    uint8_t raw[CURSOR_LEN];
+    uint8_t raw[CURSOR_ANCHOR_LEN] = { 0 };
+    ssize_t len;
 
     q->head.cursor_us = NO_CURSOR;
     if (text.at == NULL)
         return true;
-    if (base64url_decode(text, raw, sizeof raw) != CURSOR_LEN || raw[0] != CURSOR_V1)
-        return bad(c, s, "cursor", "Cursor is not one of ours.");
+    len = base64url_decode(text, raw, sizeof raw);
     q->head.cursor_us = (int64_t)load_be64(raw + 1);
+    if (len == CURSOR_ANCHOR_LEN && raw[0] == CURSOR_ANCHOR) {
+        q->head.flags |= QUERY_ANCHOR;
+        q->head.anchor_us = (int64_t)load_be64(raw + CURSOR_LEN);
+    } else if (len != CURSOR_LEN || raw[0] != CURSOR_V1) {
+        return bad(c, s, "cursor", "Cursor is not one of ours.");
+    }
     if (q->head.cursor_us == NO_CURSOR)
         return bad(c, s, "cursor", "Cursor is not one of ours.");
     return true;
@@ -272,24 +276,53 @@ take_metrics(call *c, source s, const char *name, series_query *q)
     return true;
 }
 
+static bool
+take_zone(call *c, source s, series_query *q)
+{
+    view  name = string_member(s.from, "timezone");
+    zone *z;
+
+    q->out.zone = VIEW_LIT("UTC");
+    if (name.at == NULL || view_eq(name, q->out.zone))
+        return true;
+    if (zone_open(name, &z) < 0) {
+        err_clear();
+        return bad(c, s, "timezone", "Timezone is not the IANA name of a zone that is known here.");
+    }
+    zone_close(&z); /* the query actor opens it for itself */
+    q->head.zone_len = (uint8_t)name.len;
+    q->out.zone = q->zone = name;
+    return true;
+}
+
+static void
+take_fill(source s, series_query *q)
+{
+    static const char *const words[] = { "none", "null", "previous", "linear", NULL };
+    view                     given = string_member(s.from, "fill");
+
+    q->head.fill = given.at == NULL ? FILL_NONE : (uint8_t)word_index(words, given);
+    ASSERT(q->head.fill < FILL_NUMBERS); /* the schema has looked */
+}
+
 /* What GET and POST have in common. */
 static bool
 take_common(call *c, source s, series_query *q)
 {
     const cJSON *limit = cJSON_GetObjectItemCaseSensitive(s.from, "limit");
-    view         fill = string_member(s.from, "fill");
-    view         zone = string_member(s.from, "timezone");
 
     q->head.tenant = c->who.tenant;
     q->head.limit = cJSON_IsNumber(limit) ? (uint32_t)limit->valuedouble : LIMIT_DEFAULT;
     if (view_eq(string_member(s.from, "order"), VIEW_LIT("desc")))
         q->head.flags |= QUERY_DESC;
-    if (fill.at != NULL && !view_eq(fill, VIEW_LIT("none")))
-        return bad(c, s, "fill", "Only fill=none is supported by this version.");
-    if (zone.at != NULL && !view_eq(zone, VIEW_LIT("UTC")))
-        return bad(c, s, "timezone", "Only timezone=UTC is supported by this version.");
+    take_fill(s, q);
     take_aggregation(s, q);
-    return take_interval(c, s, q) && take_range(c, s, q) && take_cursor(c, s, q);
+    if (!take_interval(c, s, q) || !take_range(c, s, q) || !take_cursor(c, s, q) ||
+        !take_zone(c, s, q))
+        return false;
+    q->out.start_us = q->head.start_us;
+    q->out.end_us = q->head.end_us;
+    return true;
 }
 
 /* ---- the answer ---- */
@@ -299,94 +332,30 @@ query_drop(void *kept)
 {
     series_query *q = kept;
 
-    json_out_free(&q->text);
+    points_free(&q->out);
 }
 
-static void
-open_answer(series_query *q)
+/* Names that were asked for and have no readings are series too. */
+static uint32_t
+series_total(const series_query *q, uint32_t found)
 {
-    if (q->opened)
-        return;
-    q->opened = true;
-    if (q->single)
-        return;
-    json_open(&q->text, '{');
-    if (q->of_machine)
-        json_name_uuid(&q->text, "machine_id", &q->machine_id);
-    json_name(&q->text, VIEW_LIT("series"));
-    json_open(&q->text, '[');
-}
-
-static void
-name_text(json_out *j, const char *name, view v)
-{
-    if (v.len == 0)
-        json_name_null(j, name);
-    else
-        json_name_string(j, name, v);
-}
-
-/* `machine` NULL: folded over machines; unit NULL: no reading was ever there. */
-static void
-open_series(series_query *q, const uuid *machine, view metric, view unit)
-{
-    json_out *j = &q->text;
-    bool      raw = q->head.every == EVERY_RAW;
-
-    json_open(j, '{');
-    if (machine != NULL)
-        json_name_uuid(j, "machine_id", machine);
-    else
-        json_name_null(j, "machine_id");
-    name_text(j, "metric_name", metric);
-    if (unit.at != NULL)
-        json_name_string(j, "unit", unit);
-    else
-        json_name_null(j, "unit");
-    name_text(j, "interval", q->interval);
-    name_text(j, "aggregation", raw ? (view){ 0 } : q->aggregation);
-    json_name_string(j, "timezone", VIEW_LIT("UTC"));
-    json_name_time(j, "start", q->head.start_us);
-    json_name_time(j, "end", q->head.end_us);
-    json_name(j, VIEW_LIT("data"));
-    json_open(j, '[');
-    q->in_series = true;
-}
-
-static void
-close_series(series_query *q, int64_t next_us)
-{
-    json_out *j = &q->text;
-    uint8_t   raw[CURSOR_LEN] = { CURSOR_V1 };
-    char      text[16];
-
-    json_close(j, ']');
-    if (next_us == NO_CURSOR) {
-        json_name_null(j, "next_cursor");
-    } else {
-        store_be64(raw + 1, (uint64_t)next_us);
-        json_name_string(
-            j, "next_cursor",
-            view_of(text, base64url_encode(view_of(raw, sizeof raw), text, sizeof text)));
-    }
-    json_close(j, '}');
-    q->in_series = false;
+    return q->out.of_machine && q->head.metrics > 0 ? q->head.metrics : found;
 }
 
 static bool
-on_series(call *c, series_query *q, const uint8_t *at, size_t len)
+on_series(call *c, series_query *q, const result_head *head, view rest)
 {
     result_series s;
     board_machine m;
     const uuid   *id = NULL;
     view          metric;
 
-    if (q->in_series || len < sizeof s)
+    if (rest.len < sizeof s)
         return false;
-    memcpy(&s, at, sizeof s);
-    if (len - sizeof s < (size_t)s.metric_len + s.unit_len)
+    memcpy(&s, rest.at, sizeof s);
+    if (rest.len - sizeof s < (size_t)s.metric_len + s.unit_len)
         return false;
-    metric = view_of(at + sizeof s, s.metric_len);
+    metric = view_of(rest.at + sizeof s, s.metric_len);
     for (uint32_t i = 0; i < q->head.metrics; i++)
         q->seen[i] |= view_eq(q->metrics[i], metric);
     if (s.machine != 0 && table_read(board_table(c->f->board, BOARD_MACHINES, 0), s.machine, &m)) {
@@ -394,50 +363,55 @@ on_series(call *c, series_query *q, const uint8_t *at, size_t len)
             return false;
         id = &m.id;
     }
-    open_answer(q);
-    open_series(q, id, metric, view_of(at + sizeof s + s.metric_len, s.unit_len));
+    return points_series(&q->out, series_total(q, head->series), id, metric,
+                         view_of(rest.at + sizeof s + s.metric_len, s.unit_len), head->count);
+}
+
+static bool
+on_points(series_query *q, const result_head *head, view rest)
+{
+    if (head->count > rest.len / sizeof(result_point))
+        return false;
+    for (uint32_t i = 0; i < head->count; i++) {
+        result_point p;
+
+        memcpy(&p, rest.at + i * sizeof p, sizeof p);
+        if (!points_add(&q->out, &p))
+            return false;
+    }
     return true;
 }
 
 static bool
-on_points(series_query *q, const uint8_t *at, size_t len, uint32_t count)
+on_close(series_query *q, const result_head *head)
 {
-    json_out *j = &q->text;
+    uint8_t raw[CURSOR_ANCHOR_LEN] = { CURSOR_V1 };
+    size_t  len = CURSOR_LEN;
+    char    text[32];
 
-    if (!q->in_series || count > len / sizeof(result_point))
-        return false;
-    for (uint32_t i = 0; i < count; i++, at += sizeof(result_point)) {
-        result_point p;
-
-        memcpy(&p, at, sizeof p);
-        json_open(j, '{');
-        json_name_time(j, "timestamp", p.time_us);
-        json_name_number(j, "value", p.value);
-        if (q->head.every != EVERY_RAW) {
-            json_name_int(j, "count", (int64_t)p.count);
-            json_name_number(j, "min", p.min);
-            json_name_number(j, "max", p.max);
-        }
-        json_close(j, '}');
+    if (head->next_us == NO_CURSOR)
+        return points_close(&q->out, (view){ 0 });
+    store_be64(raw + 1, (uint64_t)head->next_us);
+    if (head->anchor_us != NO_CURSOR) {
+        raw[0] = CURSOR_ANCHOR;
+        store_be64(raw + CURSOR_LEN, (uint64_t)head->anchor_us);
+        len = CURSOR_ANCHOR_LEN;
     }
-    return true;
+    return points_close(
+        &q->out, view_of(text, base64url_encode(view_of(raw, len), text, sizeof text)));
 }
 
-/* Names that were asked for and have no readings are series without data. */
-static void
-finish_text(series_query *q)
+static bool
+end_points(series_query *q)
 {
-    open_answer(q);
-    for (uint32_t i = 0; q->of_machine && i < q->head.metrics; i++) {
-        if (q->seen[i])
-            continue;
-        open_series(q, &q->machine_id, q->metrics[i], (view){ 0 });
-        close_series(q, NO_CURSOR);
-    }
-    if (q->single)
-        return;
-    json_close(&q->text, ']');
-    json_close(&q->text, '}');
+    points_out *p = &q->out;
+
+    for (uint32_t i = 0; p->of_machine && i < q->head.metrics; i++)
+        if (!q->seen[i] &&
+            (!points_series(p, q->head.metrics, &p->machine_id, q->metrics[i], (view){ 0 }, 0) ||
+             !points_close(p, (view){ 0 })))
+            return false;
+    return points_end(p);
 }
 
 static void
@@ -453,33 +427,19 @@ on_drained(call *c)
 static void
 flush_text(call *c, series_query *q)
 {
-    bool comma = q->text.comma;
     bool ready = true;
 
-    if (q->text.len >= FLUSH_AT) {
+    if (q->out.text.len >= FLUSH_AT) {
         if (!q->begun)
-            call_stream_begin(c, 200, "application/json");
+            call_stream_begin(c, 200, points_media_type(&q->out));
         q->begun = true;
-        ready = call_stream(c, view_of(q->text.at, q->text.len));
-        json_reset(&q->text);
-        q->text.comma = comma;
+        ready = call_stream(c, view_of(q->out.text.at, q->out.text.len));
+        points_taken(&q->out);
     }
     if (ready)
         on_drained(c);
     else
         call_stream_drained(c, on_drained);
-}
-
-static void
-finish(call *c, series_query *q)
-{
-    finish_text(q);
-    if (!q->begun) {
-        call_send_text(c, 200, "application/json", view_of(q->text.at, q->text.len));
-        return;
-    }
-    (void)call_stream(c, view_of(q->text.at, q->text.len));
-    call_stream_end(c);
 }
 
 static void
@@ -494,21 +454,34 @@ fail(call *c, series_query *q, int rc)
         call_unavailable(c, KIND_QUERY, rc);
 }
 
+static void
+finish(call *c, series_query *q)
+{
+    if (!end_points(q)) {
+        fail(c, q, E_BAD);
+        return;
+    }
+    if (!q->begun) {
+        call_send_text(c, 200, points_media_type(&q->out),
+                       view_of(q->out.text.at, q->out.text.len));
+        return;
+    }
+    (void)call_stream(c, view_of(q->out.text.at, q->out.text.len));
+    call_stream_end(c);
+}
+
 static bool
 on_part(call *c, series_query *q, const result_head *head, view rest)
 {
     switch (head->kind) {
     case RESULT_SERIES:
-        return on_series(c, q, rest.at, rest.len);
+        return on_series(c, q, head, rest);
     case RESULT_POINTS:
-        return on_points(q, rest.at, rest.len, head->count);
+        return on_points(q, head, rest);
     case RESULT_CLOSE:
-        if (!q->in_series)
-            return false;
-        close_series(q, head->next_us);
-        return true;
+        return on_close(q, head);
     default:
-        return head->kind == RESULT_END && !q->in_series;
+        return head->kind == RESULT_END;
     }
 }
 
@@ -533,7 +506,7 @@ on_result(call *c, const ak_msg *m)
     }
     if (!on_part(c, q, &head,
                  view_of((const uint8_t *)m->body + sizeof head, m->len - sizeof head)) ||
-        more == (head.kind == RESULT_END) || q->text.failed) {
+        more == (head.kind == RESULT_END) || q->out.text.failed) {
         if (more)
             call_cancel(c, m->corr);
         fail(c, q, E_BAD);
@@ -549,7 +522,7 @@ on_result(call *c, const ak_msg *m)
 static void
 send_query(call *c, series_query *q)
 {
-    size_t   len = sizeof q->head + q->head.machines * sizeof(uint32_t);
+    size_t   len = sizeof q->head + q->head.machines * sizeof(uint32_t) + q->zone.len;
     uint8_t *body, *at;
 
     for (uint32_t i = 0; i < q->head.metrics; i++)
@@ -570,6 +543,8 @@ send_query(call *c, series_query *q)
         memcpy(at + sizeof n, q->metrics[i].at, n); /* never empty */
         at += sizeof n + n;
     }
+    if (q->zone.len > 0)
+        memcpy(at, q->zone.at, q->zone.len);
     call_ask_stream(
         c, addr_of(KIND_QUERY, (uint16_t)(ak_random(c->f->k) % ak_parts(c->f->k, KIND_QUERY))),
         MSG_QUERY, body, (uint32_t)len, WINDOW, on_result);
@@ -580,6 +555,7 @@ query_new(call *c)
 {
     series_query *q = call_alloc(c, sizeof *q);
 
+    points_init(&q->out, call_header(c, "accept"));
     call_keep(c, q, query_drop);
     return q;
 }
@@ -594,12 +570,12 @@ get_readings(call *c)
     if (!find_machine(c, &m))
         return;
     q = query_new(c);
-    q->of_machine = true;
-    q->machine_id = m.id;
+    q->out.of_machine = true;
+    q->out.machine_id = m.id;
     q->machines[q->head.machines++] = m.no;
     if (!take_common(c, s, q) || !take_metrics(c, s, "metric", q))
         return;
-    q->single = q->head.metrics == 1;
+    q->out.single = q->head.metrics == 1;
     send_query(c, q);
 }
 
@@ -681,11 +657,11 @@ static const field machine_item[] = {
     { "end", FIELD_TIME, 0, 0, 0, NULL, NULL, "first instant behind; default: now" },           \
     { "interval", FIELD_STRING, 0, 1, 16, NULL, NULL, "<n>s, m, h, d, w or 1mo; none: raw" },   \
     { "aggregation", FIELD_ENUM, 0, 0, 0, AGGREGATION_WORDS, NULL, "what a bucket's value is" }, \
-    { "limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL, NULL, "points a series" },                 \
+    { "limit", FIELD_INTEGER, 0, 1, LIMIT_MAX, NULL, NULL, "points a series; filled ones apart" }, \
     { "cursor", FIELD_STRING, 0, 1, 64, NULL, NULL, "next_cursor of the page before" },         \
     { "order", FIELD_ENUM, 0, 0, 0, "asc|desc", NULL, "oldest or newest first" },               \
     { "fill", FIELD_ENUM, 0, 0, 0, "none|null|previous|linear", NULL, "for empty buckets" },    \
-    { "timezone", FIELD_STRING, 0, 1, 64, NULL, NULL, "IANA name" }
+    { "timezone", FIELD_STRING, 0, 1, 64, NULL, NULL, "IANA name; days and longer follow it" }
 /* clang-format on */
 
 static const field range_fields[] = {
