@@ -1,16 +1,24 @@
 """The definitions of reading back, written down once more and naively: the oracle of the differential tests."""
+import datetime
+import functools
 import math
+import zoneinfo
 from fractions import Fraction
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MONDAY = 4 * 86400  # 1970-01-05
 
 
-def bucket_of(t_us, interval):
-    """Start (in µs) of the UTC bucket that holds t_us."""
-    n, unit = int("".join(c for c in interval if c.isdigit())), "".join(c for c in interval if c.isalpha())
+def parse(interval):
+    return int("".join(c for c in interval if c.isdigit())), "".join(c for c in interval if c.isalpha())
+
+
+def bucket_of(t_us, interval, zone="UTC"):
+    """Start (in µs) of the bucket that holds t_us."""
+    n, unit = parse(interval)
+    if zone != "UTC" and unit in ("d", "w", "mo"):
+        return local_bucket_of(t_us, n, unit, zone)
     if unit == "mo":
-        import datetime
         d = datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=t_us)
         d = d.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         return int((d - datetime.datetime(1970, 1, 1)).total_seconds()) * 1_000_000
@@ -19,6 +27,49 @@ def bucket_of(t_us, interval):
         return (t_us - MONDAY * 1_000_000) // width * width + MONDAY * 1_000_000
     width = n * SECONDS[unit] * 1_000_000
     return t_us // width * width
+
+
+@functools.lru_cache(None)
+def day_start(date, zone):
+    """The first second whose local time is the date's midnight or later; clocks of our days change at quarters."""
+    z = zoneinfo.ZoneInfo(zone)
+    midnight = datetime.datetime(date.year, date.month, date.day)
+    t = int((midnight - datetime.datetime(1970, 1, 1)).total_seconds()) - 27 * 3600
+    while datetime.datetime.fromtimestamp(t, z).replace(tzinfo=None) < midnight:
+        t += 900
+    return t
+
+
+def bucket_date(date, n, unit):
+    """The day that the bucket of a local date begins with."""
+    if unit == "mo":
+        return date.replace(day=1)
+    base = datetime.date(1970, 1, 1 if unit == "d" else 5)
+    width = n * (1 if unit == "d" else 7)
+    return base + datetime.timedelta(days=(date - base).days // width * width)
+
+
+def local_bucket_of(t_us, n, unit, zone):
+    """Of the days around, the last one that has begun says which bucket it is."""
+    t = t_us // 1_000_000
+    near = datetime.datetime.fromtimestamp(t, zoneinfo.ZoneInfo(zone)).date()
+    days = [near + datetime.timedelta(days=i) for i in (-1, 0, 1)]
+    day = max(d for d in days if day_start(d, zone) <= t)
+    return day_start(bucket_date(day, n, unit), zone) * 1_000_000
+
+
+def fill(points, interval, zone, how):
+    """[(start, value)] with readings, in order -> [(start, value, was it empty)]."""
+    out = []
+    for (a, va), (b, vb) in zip(points, points[1:]):
+        out.append((a, va, False))
+        step = SECONDS[interval[-1]] if interval[-1] in "smh" else 6 * 3600
+        t = bucket_of(a, interval, zone)
+        starts = {bucket_of(u, interval, zone) for u in range(t, b, step * 1_000_000)} - {t}
+        for u in sorted(starts):
+            value = {"null": None, "previous": va, "linear": va + (vb - va) * ((u - a) / (b - a))}[how]
+            out.append((u, value, True))
+    return out + [(t, v, False) for t, v in points[-1:]]
 
 
 def percentile(values, q):

@@ -1,7 +1,10 @@
 """Reading back: raw, aggregated, paged, many machines; against the naive oracle."""
+import csv
+import io
 import json
 import random
 
+import msgpack
 import pytest
 
 import oracle
@@ -118,7 +121,9 @@ def test_an_unknown_metric_is_empty(tenant):
 
 @pytest.mark.parametrize("params", [{"interval": "5x"}, {"interval": "0m"}, {"interval": "m"}, {"start": "yesterday"},
                                     {"aggregation": "median"}, {"limit": "0"}, {"limit": "10001"}, {"order": "up"},
-                                    {"cursor": "!!"}, {"start": iso(START + 9), "end": iso(START)}])
+                                    {"cursor": "!!"}, {"cursor": "AQ"}, {"fill": "zero"}, {"timezone": "Europe/Nowhere"},
+                                    {"timezone": "../../../etc/localtime"}, {"timezone": "/etc/localtime"},
+                                    {"timezone": "tzdata.zi"}, {"timezone": "Europe"}, {"start": iso(START + 9), "end": iso(START)}])
 def test_bad_parameters_are_named(tenant, params):
     machine = tenant.machine("M")
     answer = tenant.get(f"/machines/{machine['id']}/readings", params={"metric": "a", **params})
@@ -170,3 +175,206 @@ def test_sealed_and_unsealed_readings_make_one_series(tenant, pusher):
     hour = fetch(tenant, machine, metric="temperature", start=iso(START), interval="1d", aggregation="sum")
     want = sum(-7 if i % 100 == 0 else i % 1000 for i in range(6000))
     assert hour["data"][0]["value"] == want and hour["data"][0]["count"] == 6000
+
+
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo",
+         "America/Havana", "Asia/Kathmandu", "America/St_Johns")
+YEAR = 1735689600           # 2025-01-01T00:00:00Z
+
+
+@pytest.fixture
+def dated(tenant, pusher):
+    """A machine with readings over 15 months, many around changes of clocks (some at midnight), and gaps of weeks."""
+    machine = tenant.machine("M")
+    rng = random.Random(7)
+    times = {YEAR + rng.randrange(0, 457 * 86400) for _ in range(500)}
+    for day in (67, 88, 92, 114, 249, 278, 298, 303, 305):
+        times |= {YEAR + day * 86400 + rng.randrange(-30 * 3600, 30 * 3600) for _ in range(40)}
+    times = {t for t in times if not YEAR + 130 * 86400 < t < YEAR + 170 * 86400}
+    truth = sorted((t * 1_000_000, round(rng.uniform(-50, 50), 3)) for t in times)
+    batch = [reading("M", value=v, timestamp=iso(t / 1e6)) for t, v in truth]
+    assert pusher.push(batch).json()["accepted_count"] == len(batch)
+    return machine, truth
+
+
+def by_bucket(truth, interval, zone):
+    buckets = {}
+    for t, v in truth:
+        buckets.setdefault(oracle.bucket_of(t, interval, zone), []).append((t, v))
+    return buckets
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_days_weeks_and_months_follow_local_midnight(tenant, dated, zone):
+    machine, truth = dated
+    for interval in ("1d", "3d", "1w", "2w", "1mo", "6h"):
+        buckets = by_bucket(truth, interval, zone)
+        page = fetch(tenant, machine, metric="temperature", start=iso(YEAR - 86400 * 40), interval=interval,
+                     aggregation="sum", timezone=zone, limit=10000)
+        assert page["timezone"] == zone
+        assert [us(p["timestamp"]) for p in page["data"]] == sorted(buckets), interval
+        for p in page["data"]:
+            values = [v for _, v in buckets[us(p["timestamp"])]]
+            assert (p["count"], p["min"], p["max"]) == (len(values), min(values), max(values))
+
+
+def all_pages(tenant, machine, **params):
+    pages, cursor = [], None
+    while True:
+        page = fetch(tenant, machine, **params, **({"cursor": cursor} if cursor else {}))
+        pages.append(page["data"])
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return pages
+        assert len(pages) < 1000
+
+
+def check_filled(got, want):
+    assert [us(p["timestamp"]) for p in got] == [t for t, _, _ in want]
+    for p, (_, value, empty) in zip(got, want):
+        assert (p["count"] == 0) == empty and (p["min"] is None) == (p["max"] is None) == empty
+        assert p["value"] == (value if value is None else pytest.approx(value, rel=1e-9, abs=1e-9))
+
+
+@pytest.mark.parametrize("how", ["null", "previous", "linear"])
+@pytest.mark.parametrize("zone", ["UTC", "America/Santiago", "America/Havana"])
+def test_empty_buckets_are_filled_page_by_page(tenant, dated, how, zone):
+    machine, truth = dated
+    for interval, limits in (("1d", (10000, 7)), ("6h", (10000, 150)), ("1w", (1,)), ("1mo", (1,))):
+        buckets = by_bucket(truth, interval, zone)
+        points = [(t, oracle.aggregate(buckets[t], "max")) for t in sorted(buckets)]
+        want = oracle.fill(points, interval, zone, how)
+        for limit in limits:
+            for order in ("asc", "desc"):
+                pages = all_pages(tenant, machine, metric="temperature", start=iso(YEAR - 86400 * 40), timezone=zone,
+                                  interval=interval, aggregation="max", fill=how, limit=limit, order=order)
+                assert all(sum(p["count"] > 0 for p in page) <= limit for page in pages)
+                check_filled([p for page in pages for p in page], want if order == "asc" else want[::-1])
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_wide_gap_is_filled_a_bounded_page_at_a_time(tenant, pusher, order):
+    machine = tenant.machine("M")
+    at = [START, START + 1, START + 25003, START + 25005]
+    pusher.push([reading("M", value=v, timestamp=iso(t)) for t, v in zip(at, (1, 2, 25004, 3))])
+    want = oracle.fill([(t * 1_000_000, v) for t, v in zip(at, (1, 2, 25004, 3))], "1s", "UTC", "linear")
+    pages = all_pages(tenant, machine, metric="temperature", start=iso(START), end=iso(START + 90000), interval="1s",
+                      fill="linear", order=order, limit=2)
+    assert [len(page) for page in pages] == [10000, 10000, 5006]
+    check_filled([p for page in pages for p in page], want if order == "asc" else want[::-1])
+    years = fetch(tenant, machine, metric="temperature", start=iso(START - 86400), interval="1s", fill="null", limit=1)
+    assert len(years["data"]) == 1 and years["next_cursor"] is not None
+
+
+def test_nothing_is_filled_outside_or_without_buckets(tenant, pusher):
+    machine = tenant.machine("M")
+    pusher.push([reading("M", value=i, timestamp=iso(START + i * 7200)) for i in range(2)])
+    page = fetch(tenant, machine, metric="temperature", start=iso(START - 86400), end=iso(START + 86400), interval="1h",
+                 fill="previous")
+    assert [(us(p["timestamp"]) // 1_000_000 - START, p["value"], p["count"]) for p in page["data"]] == [
+        (0, 0, 1), (3600, 0, 0), (7200, 1, 1)]
+    raw = fetch(tenant, machine, metric="temperature", start=iso(START - 86400), fill="linear")
+    assert [p["value"] for p in raw["data"]] == [0, 1]
+
+
+def test_late_readings_in_a_gap_do_not_repeat_points(tenant, pusher):
+    machine = tenant.machine("M")
+    pusher.push([reading("M", value=v, timestamp=iso(START + t)) for t, v in ((0, 0), (15000, 15000))])
+    params = dict(metric="temperature", start=iso(START), end=iso(START + 90000), interval="1s", fill="linear", limit=1)
+    first = fetch(tenant, machine, **params)
+    pusher.push([reading("M", value=t, timestamp=iso(START + t)) for t in range(100, 110)])
+    got, page = first["data"], first
+    while page["next_cursor"] is not None:
+        page = fetch(tenant, machine, **params, cursor=page["next_cursor"])
+        got = got + page["data"]
+    assert [us(p["timestamp"]) // 1_000_000 - START for p in got] == list(range(15001))
+    assert all(p["value"] == pytest.approx(i) for i, p in enumerate(got))
+
+
+# ---- other forms of the answer ----
+
+def get_as(tenant, machine, accept, **params):
+    answer = tenant.get(f"/machines/{machine['id']}/readings", params=params, headers={"Accept": accept})
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def from_csv(answer):
+    assert answer.headers["Content-Type"].startswith("text/csv") and answer.content.endswith(b"\r\n")
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode(), newline="")))
+    series = {}
+    for row in rows:
+        one = series.setdefault((row["machine_id"] or None, row["metric_name"] or None), {"data": [], "next_cursor": None})
+        point = {k: row[k] for k in ("timestamp", "value", "count", "min", "max") if k in row}
+        for k in point.keys() - {"timestamp"}:
+            point[k] = float(point[k]) if point[k] else None
+        if point["timestamp"]:
+            one["data"].append(point)
+        one["next_cursor"] = row["next_cursor"] or None
+    return series
+
+
+def from_lines(answer):
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    series = {}
+    for line in answer.text.splitlines():
+        row = json.loads(line)
+        one = series.setdefault((row.pop("machine_id"), row.pop("metric_name")), {"data": [], "next_cursor": None})
+        row.pop("unit")
+        assert one["next_cursor"] is None
+        if "next_cursor" in row:
+            one["next_cursor"] = row["next_cursor"]
+        else:
+            one["data"].append(row)
+    return series
+
+
+def from_json(whole):
+    return {(s["machine_id"], s["metric_name"]): {"data": s["data"], "next_cursor": s["next_cursor"]}
+            for s in whole.get("series", [whole]) if s["data"] or s["next_cursor"]}
+
+
+@pytest.mark.parametrize("params", [{"limit": 10000}, {"limit": 10}, {"interval": "1h", "limit": 10000, "fill": "null"},
+                                    {"interval": "1d", "aggregation": "rate", "limit": 2},
+                                    {"interval": "1s", "fill": "linear"}])
+def test_every_form_says_the_same(tenant, filled, params):
+    machine, _ = filled
+    for more in ({"metric": "temperature"}, {}, {"metric": ["temperature", "never seen"]}):
+        ask = {"start": iso(START), "end": iso(START + 4 * 86400), **params, **more}
+        whole = get_as(tenant, machine, "application/json", **ask)
+        assert whole.headers["Content-Type"] == "application/json"
+        packed = get_as(tenant, machine, "application/msgpack", **ask)
+        assert packed.headers["Content-Type"] == "application/msgpack"
+        assert msgpack.unpackb(packed.content) == whole.json()
+        want = from_json(whole.json())
+        assert from_lines(get_as(tenant, machine, "application/x-ndjson", **ask)) == want
+        assert from_csv(get_as(tenant, machine, "text/csv", **ask)) == want
+
+
+def test_many_machines_in_every_form(tenant, pusher):
+    for i in range(30):
+        tenant.machine(f"M{i}")
+        pusher.push([reading(f"M{i}", metric=m, value=i + k / 7, timestamp=iso(START + k), unit='m,"s"')
+                     for k in range(40) for m in ("x", 'a "b", c\nd', "ä")])
+    for more in ({}, {"group_by": "metric"}, {"group_by": "all", "interval": "10s"}, {"metrics": ["none"]}):
+        ask = {"start": iso(START), "end": iso(START + 3600), **more}
+
+        def post(accept):
+            answer = tenant.post("/readings/query", ask, headers={"Accept": accept})
+            assert answer.status_code == 200, answer.text
+            return answer
+        whole = post("application/json").json()
+        assert msgpack.unpackb(post("application/msgpack").content) == whole
+        want = from_json(whole)
+        assert from_lines(post("application/x-ndjson")) == want
+        assert from_csv(post("text/csv")) == want
+
+
+@pytest.mark.parametrize("accept, form", [
+    ("image/png", "application/json"), ("*/*", "application/json"), ("application/json, text/csv;q=0.5", "application/json"),
+    ("image/png, TEXT/CSV; header=present", "text/csv"), ("", "application/json")])
+def test_the_first_form_that_is_known_is_taken(tenant, pusher, accept, form):
+    machine = tenant.machine("M")
+    pusher.push([reading("M", timestamp=iso(START))])
+    answer = get_as(tenant, machine, accept, metric="temperature", start=iso(START))
+    assert answer.headers["Content-Type"].split(";")[0] == form
