@@ -151,6 +151,11 @@ typedef void ak_work_fn(void *job);
 typedef void ak_done_fn(ak *k, void *self, void *job);
 NODISCARD int ak_help(ak *k, ak_work_fn *work, ak_done_fn *done, void *job);
 
+/* ---- a place that may wait for the disk for seconds, in the actor's own thread: between the two, standing still is
+ * no hang.  They nest. ---- */
+void ak_io_begin(ak *k);
+void ak_io_end(ak *k);
+
 /* ---- foreign file descriptors, for actors on the kernel's loop: `fn` is called in a step while fd is
  * readable (level-triggered).  fn == NULL forgets it. ---- */
 typedef void ak_fd_fn(ak *k, void *self, int fd);

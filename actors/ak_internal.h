@@ -174,6 +174,7 @@ struct ak {
     bool     pending; /* a flush() is under way */
     bool     ended;   /* ak_flushed() came in this step */
     int      dead;    /* negative: the actor dies */
+    uint32_t io;      /* depth of ak_io_begin() */
     uint64_t flush_at_ns;
     uint64_t parked_at_ns;
     uint64_t bells_at_park;

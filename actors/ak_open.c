@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
 
@@ -241,6 +242,7 @@ ak_open(ak **out, const ak_kind *kind, uint16_t part, ak_host *host)
     if ((rc = seat_open(&k->seat, host->run->path, k->me, true)) < 0)
         goto fail;
     k->epoch = (uint16_t)atomic_load(&k->seat->epoch);
+    atomic_store(&k->seat->tid, (int32_t)gettid());
     atomic_store(&k->seat->state, SEAT_STARTING);
     if ((rc = open_all(k)) < 0 || (rc = init_self(k)) < 0) {
         seat_fail(k->seat, rc, err_text());

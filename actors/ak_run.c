@@ -168,6 +168,33 @@ ak_fds(ak *k, int fds[AK_FDS_MAX])
     return n;
 }
 
+/* ---- waiting for the disk ---- */
+
+static void
+state_turn(ak *k, uint32_t from, uint32_t to)
+{
+    if (atomic_load_explicit(&k->seat->state, memory_order_relaxed) == from)
+        atomic_store_explicit(&k->seat->state, to, memory_order_relaxed);
+}
+
+void
+ak_io_begin(ak *k)
+{
+    if (k->io++ == 0)
+        state_turn(k, SEAT_RUN, SEAT_IO);
+}
+
+/* The time it took is not held against what comes next. */
+void
+ak_io_end(ak *k)
+{
+    ASSERT(k->io > 0);
+    if (--k->io > 0)
+        return;
+    atomic_store_explicit(&k->seat->tick, k->seat->tick + 1, memory_order_relaxed);
+    state_turn(k, SEAT_IO, SEAT_RUN);
+}
+
 /* ---- the loop ---- */
 
 bool
@@ -232,6 +259,7 @@ end(ak *k, int rc)
         seat_fail(k->seat, k->dead, err_text());
         return k->dead;
     }
+    ak_io_begin(k);
     if (k->kind->stop != NULL)
         k->kind->stop(k, k->self);
     ak__publish(k);

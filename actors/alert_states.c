@@ -143,8 +143,10 @@ alert__states_save(alert *a)
     char path[PATH_MAX];
 
     path_of(a, path);
+    ak_io_begin(a->k);
     if (snapshot_save(path, &(snapshot){ STATES_KIND, sizeof *a->states.at, a->states.count, a->states.at }) < 0)
         alert__log_error("alert.states");
+    ak_io_end(a->k);
     a->states.changed = false;
 }
 

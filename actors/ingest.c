@@ -144,8 +144,10 @@ tend(ingest *in, int pieces)
     bool more = true;
     int  rc = E_OK;
 
+    ak_io_begin(in->k);
     for (int i = 0; i < pieces && more; i++)
         more = part_tend(in->part, &rc) && rc == E_OK;
+    ak_io_end(in->k);
     if (rc < 0 && !in->tend_failed)
         log_error("ingest.tend", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
     if (rc == E_OK && in->tend_failed)

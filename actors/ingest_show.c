@@ -177,10 +177,12 @@ ingest__save_arrivals(ingest *in)
         if (in->machines[no].arrival.arrived_us != 0)
             a[n++] = (arrival){ .machine = no, .arrived_us = in->machines[no].arrival.arrived_us };
     arrivals_path(in, path);
+    ak_io_begin(in->k);
     if (snapshot_save(path, &(snapshot){ ARRIVALS_KIND, sizeof *a, n, a }) < 0) {
         log_warn("ingest.arrivals", "text=%s", log_quote(view_str(err_text())));
         err_clear();
     }
+    ak_io_end(in->k);
     free(a);
     in->arrivals_changed = false;
 }

@@ -453,10 +453,12 @@ read_on(query *q, job *j)
     int     rc = E_OK;
 
     while (budget > 0 && j->state == JOB_READ && rc == E_OK) {
+        ak_io_begin(q->k); /* chunks come from the disk */
         if (!j->reading)
             rc = start_member(q, j);
         if (rc == E_OK)
             rc = scan_step(j->scan, &budget);
+        ak_io_end(q->k);
         if (rc == 0)
             rc = end_member(j);
     }

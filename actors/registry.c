@@ -137,6 +137,7 @@ settle(actor *a)
 {
     if (a->r.wrote && !a->broken)
         store_marks(a);
+    ak_io_begin(a->k);
     int rc = a->broken ? E_IO : reg_commit(&a->r);
     if (rc < 0 && !a->broken) {
         log_error("registry.commit", "error=%s", log_quote(view_str(err_text())));
@@ -144,6 +145,7 @@ settle(actor *a)
         a->mark_count = 0;
         a->broken = reg_reload(&a->r) < 0;
     }
+    ak_io_end(a->k);
     for (uint32_t i = 0; i < a->r.event_count; i++)
         send_event(a, &a->r.events[i]);
     reg_drop_events(&a->r);
@@ -176,7 +178,9 @@ recover(actor *a)
     if (!a->r.suspect || a->waiting_count > 0 || now_ns - a->tried_ns < TRY_NS)
         return;
     a->tried_ns = now_ns;
+    ak_io_begin(a->k);
     int rc = reg_recover(&a->r);
+    ak_io_end(a->k);
     a->broken = a->r.store == NULL;
     if (rc == E_OK) {
         a->mark_count = 0;
@@ -238,7 +242,9 @@ on_reg(ak *k, void *self, const ak_msg *m)
     look_around(a);
     waiting *w = wait_for_commit(a, m);
     pack_init(&w->out);
+    ak_io_begin(k); /* it may read the store */
     w->status = reg_run(&a->r, &ask, view_of(a->body + sizeof ask, m->len - sizeof ask), &w->out);
+    ak_io_end(k);
     if (row->writes) {
         applied->pos = m->pos_end;
         applied->dirty = true;
@@ -289,7 +295,9 @@ control_run(void *ctx, const reg_ask *asked, view params, uint16_t *status, pack
     if (a->broken)
         return E_IO;
     look_around(a);
+    ak_io_begin(a->k);
     *status = reg_run(&a->r, &ask, params, out);
+    ak_io_end(a->k);
     return settle(a);
 }
 

@@ -34,6 +34,7 @@ typedef struct seat {
     _Atomic uint64_t at_from; /* addr */
     _Atomic uint32_t failed; /* the epoch that rc and error are about */
     _Atomic int32_t  rc;
+    _Atomic int32_t  tid; /* of the actor's thread */
 
     _Alignas(128) char error[SEAT_ERROR_MAX]; /* valid when failed == epoch and the actor is dead */
 

@@ -160,6 +160,7 @@ tend(sup *s)
         if (c->pid == 0 && c->again_ns != 0 && c->again_ns <= now)
             sup__child_start(s, c);
     }
+    sup__hangs_look(s, now);
     climb(s, now);
     announce(s);
 }
@@ -180,6 +181,8 @@ sleep_ms(const sup *s)
         else if (c->again_ns != 0)
             ms = 0;
     }
+    if (s->hang_look_ns > now)
+        ms = min_u64(ms, (s->hang_look_ns - now) / MS_NS + 1);
     return ms == INT32_MAX ? -1 : (int)ms;
 }
 

@@ -126,7 +126,7 @@ sup__child_start(sup *s, child *c)
     (void)snprintf(group, sizeof group, "%d", c->group);
     each_seat(s, c, seat_new_life);
     c->again_ns = 0;
-    c->ready = false;
+    c->ready = c->aborted = false;
     c->started_ns = sup__clock_ns();
     pid = fork();
     if (pid == 0)
@@ -231,7 +231,8 @@ sup__child_ended(sup *s, child *c)
     each_seat(s, c, seat_last_words);
     c->pid = 0;
     c->ready = false;
-    deaths = note_death(c, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, now - c->started_ns);
+    deaths = note_death(c, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !c->aborted,
+                        now - c->started_ns);
     c->again_ns = now + pause_ns(deaths);
     if (c->again_ns - now >= AGAIN_MOST_NS / 2)
         log_error("actor.down", "actors=%s deaths=%u retry_ms=%" PRIu64, c->names, deaths,

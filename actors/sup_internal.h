@@ -3,6 +3,7 @@
  *   sup.c          serve: prepare, the loop, reload, stop in order
  *   sup_child.c    a group's process: started, dead, started again
  *   sup_dir.c      data directory, run directory, board
+ *   sup_hang.c     actors that make no step
  *   sup_listen.c   the listener; the word to the service manager
  */
 #ifndef HALTLESS_ACTORS_SUP_INTERNAL_H
@@ -21,6 +22,7 @@ typedef struct child {
     int      pidfd; /* -1 */
     bool     fronts; /* hosts one: inherits the listener */
     bool     ready;
+    bool     aborted; /* it hung */
     uint32_t deaths;     /* in a row, each soon after its start, by its own doing */
     uint32_t kills;      /* the same by SIGKILL: somebody else's doing */
     uint64_t started_ns;
@@ -38,6 +40,11 @@ typedef struct sup {
     int         signals;
     control    *control;
     seat       *seat[SLOTS_MAX];
+    struct {
+        uint64_t tick;
+        uint32_t looks; /* at which it was the same */
+    } still[SLOTS_MAX];
+    uint64_t    hang_look_ns; /* the next one */
     child       child[SLOTS_MAX + 1];
     uint32_t    children;
     uint32_t    rank; /* groups up to it are started */
@@ -59,6 +66,9 @@ void          sup__run_remove(sup *s);
 /* sup_listen.c */
 NODISCARD int sup__listen(sup *s);
 void          sup__notify(const char *word); /* "READY=1" */
+
+/* sup_hang.c */
+void sup__hangs_look(sup *s, uint64_t now);
 
 /* sup_child.c */
 void sup__children_make(sup *s);

@@ -22,10 +22,28 @@
 
 static const uint64_t AGAIN_NS = 2000000;
 
+/* Is this part told to do that, now and once? */
+static bool
+is_told(ak *k, const char *what)
+{
+    char path[4200];
+
+    (void)snprintf(path, sizeof path, "%s/%s.%u", ak_data_dir(k), what, addr_part(ak_self(k)));
+    return unlink(path) == 0;
+}
+
 static ak_verdict
 on_probe(ak *k, void *self, const ak_msg *m)
 {
     (void)self;
+    while (is_told(k, "hang"))
+        for (;;)
+            (void)usleep(10000);
+    if (is_told(k, "io")) {
+        ak_io_begin(k);
+        (void)usleep(7500000);
+        ak_io_end(k);
+    }
     ak_reply(k, m, MSG_PROBED, (const int32_t[1]){ 0 }, 4);
     return AK_DONE;
 }
@@ -417,6 +435,38 @@ an_actor_that_keeps_dying_does_not_end_the_server(void **state)
     server_free(&s);
 }
 
+static void
+an_actor_that_makes_no_step_is_aborted_one_that_waits_for_the_disk_or_sleeps_is_not(void **state)
+{
+    server s;
+    pid_t  hangs;
+    pid_t  waits;
+    pid_t  sleeps;
+    seat   at;
+
+    (void)state;
+    server_new(&s, true);
+    server_start(&s);
+    WITHIN(10000, all_ready(&s));
+    hangs = pid_of(&s, KIND_INGEST, 0);
+    waits = pid_of(&s, KIND_INGEST, 1);
+    sleeps = pid_of(&s, KIND_WORKER, 0);
+    CHECK_EQ(kill(sleeps, SIGSTOP), 0);
+    touch(&s, "io.1");
+    touch(&s, "hang.0");
+    WITHIN(15000, is_restarted(&s, KIND_INGEST, hangs));
+    CHECK(seat_of(&s, KIND_INGEST, 0, &at));
+    CHECK_EQ(WTERMSIG(atomic_load(&at.last_exit)), SIGABRT);
+    CHECK_EQ(atomic_load(&at.restarts), 1);
+    (void)usleep(3000000); /* the other is past its seven seconds */
+    CHECK_EQ(kill(sleeps, SIGCONT), 0);
+    CHECK_EQ(pid_of(&s, KIND_INGEST, 1), waits);
+    CHECK_EQ(pid_of(&s, KIND_WORKER, 0), sleeps);
+    WITHIN(5000, more_answers(&s));
+    CHECK_EQ(server_stop(&s), 0);
+    server_free(&s);
+}
+
 static uint64_t
 limit_seen(const server *s)
 {
@@ -499,6 +549,7 @@ main(int argc, char **argv)
         cmocka_unit_test_prestate(a_first_start_that_cannot_work_ends_the_server, &no),
         cmocka_unit_test_prestate(a_first_start_that_cannot_work_ends_the_server, &yes),
         TEST(an_actor_that_keeps_dying_does_not_end_the_server),
+        TEST(an_actor_that_makes_no_step_is_aborted_one_that_waits_for_the_disk_or_sleeps_is_not),
         cmocka_unit_test_prestate(sighup_reaches_every_actor, &no),
         cmocka_unit_test_prestate(sighup_reaches_every_actor, &yes),
         TEST(a_second_server_on_the_same_data_is_refused),
