@@ -3,8 +3,8 @@
  *   Plant 1 ──┬── Hall A ──── Line 3        a machine is in one group or in none;
  *             └── Hall B                    machine_count: those in the group itself, not further down
  *
- * A group goes only when no group is below it; its machines are in no group then.  Nothing else holds a group, so a
- * deleted one leaves nothing behind but its number, which is never given again.
+ * A group goes only when no group is below it; its machines are in no group then.  Nothing else
+ * holds a group, so a deleted one leaves nothing behind but its number, which is never given again.
  */
 #include "actors/registry_internal.h"
 #include "proto/err.h"
@@ -58,7 +58,8 @@ load_group(registry *r, view key, const msgpack_object *map)
 
     ASSERT(g != NULL);
     g->tenant = reg_numbered(&r->tenants, (uint64_t)reg_stored_int(map, "tenant", 0));
-    if (key.len != 4 || load_be32(key.at) == 0 || g->tenant == NULL || !pack_get_uuid(map, "id", &g->id)) {
+    if (key.len != 4 || load_be32(key.at) == 0 || g->tenant == NULL ||
+        !pack_get_uuid(map, "id", &g->id)) {
         free(g);
         return E_BAD;
     }

@@ -1,4 +1,4 @@
-/* describe.c - /openapi.json: the API description, made from the rows the router runs on (describe.h).
+/* describe.c - /openapi.json: the API description, from the rows the router runs on (describe.h).
  *
  *   route rows ----> paths: methods, parameters, bodies, who may, what can go wrong
  *   schemas -------> components/schemas
@@ -63,7 +63,9 @@ add_component(maker *m, const schema *s)
 {
     for (uint32_t i = 0; s != NULL && i < m->component_count; i++)
         if (strcmp(m->components[i]->name, s->name) == 0)
-            return m->components[i]->fields == s->fields ? E_OK : err(E_EXISTS, "two schemas named %s", s->name);
+            return m->components[i]->fields == s->fields
+                       ? E_OK
+                       : err(E_EXISTS, "two schemas named %s", s->name);
     if (s == NULL)
         return E_OK;
     if (m->component_count == COMPONENTS_MAX)
@@ -286,7 +288,8 @@ put_parameters(const maker *m, const route *r)
         snprintf(name, sizeof name, "%.*s", (int)strcspn(p + 1, "}"), p + 1);
         put_parameter(m, &f, "path");
     }
-    for (const field *f = r->query == NULL ? NULL : r->query->fields; f != NULL && f->type != FIELD_END; f++)
+    for (const field *f = r->query == NULL ? NULL : r->query->fields;
+         f != NULL && f->type != FIELD_END; f++)
         put_parameter(m, f, "query");
     json_close(m->j, ']');
 }
@@ -370,11 +373,15 @@ traits_of(const route *r)
     bool              is_ingest = WHO_ROLE(r->who) == WHO_NOBODY;
     uint32_t          t = 0;
 
-    t |= WHO_ROLE(r->who) != WHO_OPEN || r->op == REG_REFRESH || r->op == REG_SESSION ? WITH_CREDENTIALS : 0;
+    t |= WHO_ROLE(r->who) != WHO_OPEN || r->op == REG_REFRESH || r->op == REG_SESSION
+             ? WITH_CREDENTIALS
+             : 0;
     t |= WHO_ROLE(r->who) != WHO_OPEN || r->method != GET ? WITH_LIMIT : 0;
     t |= r->body_max > 0 ? WITH_BODY : 0;
     t |= r->body != NULL || r->query != NULL || is_ingest ? WITH_FIELDS : 0;
-    t |= strchr(r->path, '{') != NULL || (r->body != NULL && WHO_ROLE(r->who) != WHO_OPEN) ? WITH_NAME : 0;
+    t |= strchr(r->path, '{') != NULL || (r->body != NULL && WHO_ROLE(r->who) != WHO_OPEN)
+             ? WITH_NAME
+             : 0;
     t |= (op != NULL && op->writes) || is_ingest ? WITH_WRITE : 0;
     t |= r->op != 0 || r->within_ms != 0 || r->body_max != 0 ? WITH_ASK : 0;
     t |= r->body != NULL && op != NULL && op->writes ? WITH_NEW : 0;
@@ -502,16 +509,21 @@ put_paths(const maker *m, const rows *all)
 static void
 put_fault_schemas(json_out *j)
 {
-    static const char error[] = "{\"type\":\"object\",\"properties\":{\"detail\":{\"type\":\"string\"}},"
-                                "\"required\":[\"detail\"]}";
-    static const char item[] =
-        "{\"type\":\"object\",\"properties\":{\"loc\":{\"type\":\"array\",\"items\":{\"type\":[\"string\",\"integer\"]},"
-        "\"description\":\"body or query, then the way to the member\"},\"msg\":{\"type\":\"string\"},"
-        "\"type\":{\"type\":\"string\",\"enum\":[\"missing\",\"string_type\",\"number_type\",\"integer_type\","
-        "\"boolean_type\",\"array_type\",\"object_type\",\"value_error\"]}},\"required\":[\"loc\",\"msg\",\"type\"]}";
-    static const char items[] =
-        "{\"type\":\"object\",\"properties\":{\"detail\":{\"oneOf\":[{\"type\":\"string\"},{\"type\":\"array\","
-        "\"items\":{\"$ref\":\"#/components/schemas/ValidationItem\"}}]}},\"required\":[\"detail\"]}";
+    static const char error[] =
+        "{\"type\":\"object\",\"properties\":{\"detail\":{\"type\":\"string\"}},"
+        "\"required\":[\"detail\"]}";
+    static const char item[] = "{\"type\":\"object\",\"properties\":{\"loc\":{\"type\":\"array\","
+                               "\"items\":{\"type\":[\"string\",\"integer\"]},"
+                               "\"description\":\"body or query, then the way to the "
+                               "member\"},\"msg\":{\"type\":\"string\"},"
+                               "\"type\":{\"type\":\"string\",\"enum\":[\"missing\",\"string_"
+                               "type\",\"number_type\",\"integer_type\","
+                               "\"boolean_type\",\"array_type\",\"object_type\",\"value_error\"]}},"
+                               "\"required\":[\"loc\",\"msg\",\"type\"]}";
+    static const char items[] = "{\"type\":\"object\",\"properties\":{\"detail\":{\"oneOf\":[{"
+                                "\"type\":\"string\"},{\"type\":\"array\","
+                                "\"items\":{\"$ref\":\"#/components/schemas/"
+                                "ValidationItem\"}}]}},\"required\":[\"detail\"]}";
 
     json_name(j, VIEW_LIT("Error"));
     json_raw(j, view_str(error));
@@ -537,7 +549,8 @@ put_fault_answers(json_out *j)
         text(j, "description", faults[i].brief);
         if (s == 429 || s == 503) {
             json_name(j, VIEW_LIT("headers"));
-            json_raw(j, VIEW_LIT("{\"Retry-After\":{\"description\":\"Seconds\",\"schema\":{\"type\":\"integer\"}}}"));
+            json_raw(j, VIEW_LIT("{\"Retry-After\":{\"description\":\"Seconds\",\"schema\":{"
+                                 "\"type\":\"integer\"}}}"));
         }
         put_content(j, s == 422 ? &items : &error, "application/json");
         json_close(j, '}');
@@ -548,12 +561,14 @@ put_fault_answers(json_out *j)
 static void
 put_schemes(json_out *j)
 {
-    static const char bearer[] = "{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"JWT\",\"description\":"
-                                 "\"The access token of a log-in; the operation names the least role: viewer, operator "
-                                 "or admin\"}";
-    static const char cookie[] = "{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"refresh_token\",\"description\":"
-                                 "\"Set by log-in, replaced at each use\"}";
-    char              brief[256] = "An API key; the operation names the scope it needs, of:";
+    static const char bearer[] =
+        "{\"type\":\"http\",\"scheme\":\"bearer\",\"bearerFormat\":\"JWT\",\"description\":"
+        "\"The access token of a log-in; the operation names the least role: viewer, operator "
+        "or admin\"}";
+    static const char cookie[] =
+        "{\"type\":\"apiKey\",\"in\":\"cookie\",\"name\":\"refresh_token\",\"description\":"
+        "\"Set by log-in, replaced at each use\"}";
+    char brief[256] = "An API key; the operation names the scope it needs, of:";
 
     for (int i = 0; scope_words[i] != NULL; i++) {
         size_t n = strlen(brief);
@@ -604,7 +619,8 @@ build(void)
     open_name(m.j, "info", '{');
     text(m.j, "title", "haltless");
     text(m.j, "version", HALTLESS_VERSION);
-    text(m.j, "description", "A server that watches machines: readings in, latest values, aggregates and alerts out.");
+    text(m.j, "description",
+         "A server that watches machines: readings in, latest values, aggregates and alerts out.");
     json_close(m.j, '}');
     json_name(m.j, VIEW_LIT("servers"));
     json_raw(m.j, VIEW_LIT("[{\"url\":\"/\"}]"));
@@ -638,6 +654,7 @@ get_openapi(call *c)
 extern const route describe_routes[];
 
 const route describe_routes[] = {
-    { GET, 200, WHO_OPEN, 0, 0, "!/openapi.json", NULL, NULL, get_openapi, 0, "This description (OpenAPI 3.1)" },
+    { GET, 200, WHO_OPEN, 0, 0, "!/openapi.json", NULL, NULL, get_openapi, 0,
+      "This description (OpenAPI 3.1)" },
     { 0 },
 };

@@ -1,5 +1,5 @@
-/* describe.h - what the API description says beyond the rows: bodies of answers, and of requests that a handler reads
- * itself. */
+/* describe.h - what the API description says beyond the rows: bodies of answers, and of requests
+ * that a handler reads itself. */
 #ifndef HALTLESS_API_DESCRIBE_H
 #define HALTLESS_API_DESCRIBE_H
 
@@ -14,11 +14,11 @@ typedef struct description {
     const char   *media_types; /* of `request`: "a|b"; NULL: application/json */
 } description;
 
-extern const description descriptions[];       /* ended by { 0 } */
+extern const description   descriptions[];      /* ended by { 0 } */
 extern const schema *const described_objects[]; /* what answers hold; ended by NULL */
 
 /* The document, made once a process; the same bytes always.  E_EXISTS: two schemas of one name. */
 NODISCARD int describe_build(void);
-view describe_document(void);
+view          describe_document(void);
 
 #endif

@@ -2,8 +2,8 @@
  *
  *   "0123456789abcdef0123456789abcdef"     two 64-bit hashes of the body, under two seeds
  *
- * Equal bytes, equal tag, in every front and after every restart.  What is tagged is the tenant's own, so nobody gains
- * by finding two bodies of one tag.
+ * Equal bytes, equal tag, in every front and after every restart.  What is tagged is the tenant's own,
+ * so nobody gains by finding two bodies of one tag.
  */
 #include "api/etag.h"
 
@@ -17,7 +17,8 @@ enum { TAG_LEN = 34 };
 static void
 tag_of(view body, char out[TAG_LEN + 1])
 {
-    snprintf(out, TAG_LEN + 1, "\"%016llx%016llx\"", (unsigned long long)hash64(1, body.at, body.len),
+    snprintf(out, TAG_LEN + 1, "\"%016llx%016llx\"",
+             (unsigned long long)hash64(1, body.at, body.len),
              (unsigned long long)hash64(2, body.at, body.len));
 }
 
@@ -38,7 +39,8 @@ list_names(view list, view tag)
             end--;
         if (end - at > 2 && list.at[at] == 'W' && list.at[at + 1] == '/')
             at += 2;
-        if (view_eq(view_of(list.at + at, end - at), tag) || view_eq(view_of(list.at + at, end - at), VIEW_LIT("*")))
+        if (view_eq(view_of(list.at + at, end - at), tag) ||
+            view_eq(view_of(list.at + at, end - at), VIEW_LIT("*")))
             return true;
         at = stop + 1;
     }
