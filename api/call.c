@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <time.h>
 
 enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096 };
@@ -334,6 +335,16 @@ call_lists(view list, view what)
         at = end + 1;
     }
     return false;
+}
+
+/* Media types have no case (RFC 9110, 8.3.1); parameters do not matter. */
+bool
+call_type_is(view type, const char *what)
+{
+    size_t n = strlen(what);
+
+    return type.len >= n && strncasecmp((const char *)type.at, what, n) == 0 &&
+           (type.len == n || type.at[n] == ';' || type.at[n] == ' ' || type.at[n] == '\t');
 }
 
 bool

@@ -240,7 +240,7 @@ take_bytes(call *c)
 static bool
 is_json_type(view type)
 {
-    return type.len == 0 || call_lists(type, VIEW_LIT("application/json"));
+    return type.len == 0 || call_type_is(type, "application/json");
 }
 
 static bool

@@ -104,6 +104,7 @@ void call_unavailable(call *c, uint16_t kind,
                       int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
 void call_send_text(call *c, uint16_t status, const char *content_type, view body);
 bool call_wants(const call *c, const char *media_type); /* in Accept, by name */
+bool call_type_is(view type, const char *what);         /* of a Content-Type; `what` in lower case */
 bool call_origin_allowed(const call *c, view origin);   /* by the CORS list */
 void call_release_all(front *f);
 

@@ -40,6 +40,7 @@ enum {
     BODY_PAD = 16,
     SHED_MIN = 65536, /* requests smaller than this are never shed */
     HEAD_LINES_MAX = 128,
+    HEAD_MAX = 65536, /* H2O itself takes some 400 KiB */
 };
 
 typedef struct conn { /* of a socket: what H2O does not keep */
@@ -265,8 +266,9 @@ line_is(const char *at, size_t len, const char *name)
  * transfer encoding, folded lines, no Host or two.  Names were lower-cased in place by the parser.
  */
 static const char *
-head_fault(const h2o_req_t *req, const char *at, size_t len)
+head_fault(const h2o_req_t *req, const char *at, size_t len, size_t *head_len)
 {
+    const char *begin = at;
     const char *end = at + len;
     uint32_t    lengths = 0, encodings = 0, hosts = 0;
     bool        first = true;
@@ -290,6 +292,7 @@ head_fault(const h2o_req_t *req, const char *at, size_t len)
         first = first && n == 0; /* one empty line may come before the request line */
         at = stop + 1;
     }
+    *head_len = (size_t)(at - begin);
     if (lengths > 1 || encodings > 1 || (lengths > 0 && encodings > 0))
         return "Request has more than one body length.";
     if (hosts > 1 || (hosts == 0 && req->version >= 0x101))
@@ -353,14 +356,20 @@ on_req(h2o_handler_t *self, h2o_req_t *req)
     const h2o_socket_t *sock = req->conn->callbacks->get_socket(req->conn);
     flow               *f = flow_new(h, req);
     const char         *fault = "Request head is malformed.";
+    size_t              head_len = 0;
+    uint16_t            status = 400;
 
     if (sock->input->bytes != NULL)
-        fault = head_fault(req, sock->input->bytes, sock->input->size);
+        fault = head_fault(req, sock->input->bytes, sock->input->size, &head_len);
+    if (fault == NULL && head_len > HEAD_MAX) {
+        fault = "Request head is too large.";
+        status = 431;
+    }
     if (fault != NULL) {
         char text[128];
         int  n = snprintf(text, sizeof text, "{\"detail\":\"%s\"}", fault);
 
-        http_refuse(&f->x, 400, "application/json", view_of(text, (size_t)n));
+        http_refuse(&f->x, status, "application/json", view_of(text, (size_t)n));
         return 0;
     }
     h->config.on_request(h->config.ctx, &f->x);
@@ -454,6 +463,7 @@ static const struct {
     { 409, "Conflict" },
     { 413, "Content Too Large" },
     { 415, "Unsupported Media Type" },
+    { 417, "Expectation Failed" },
     { 422, "Unprocessable Content" },
     { 426, "Upgrade Required" },
     { 429, "Too Many Requests" },

@@ -815,15 +815,6 @@ conclude(intake *in, enum outcome o)
 
 /* ---- the request ---- */
 
-static bool
-is_type(view type, const char *what)
-{
-    size_t n = strlen(what);
-
-    return type.len >= n && memcmp(type.at, what, n) == 0 &&
-           (type.len == n || type.at[n] == ';' || type.at[n] == ' ');
-}
-
 /* The JSON decoder looks up to 16 bytes past the end. */
 static view
 padded(intake *in)
@@ -869,10 +860,11 @@ post_ingest(call *c)
     const options *o = c->f->options;
     ingest_jobs   *j = c->f->jobs;
     view           type = call_header(c, "content-type");
-    bool msgpack = is_type(type, "application/msgpack") || is_type(type, "application/x-msgpack");
+    bool            msgpack =
+        call_type_is(type, "application/msgpack") || call_type_is(type, "application/x-msgpack");
     intake *in;
 
-    if (!msgpack && type.len > 0 && !is_type(type, "application/json")) {
+    if (!msgpack && type.len > 0 && !call_type_is(type, "application/json")) {
         call_fail(c, 415, "Content type must be application/json or application/msgpack.");
         return;
     }

@@ -400,8 +400,11 @@ query_value(const field *f, const char *text)
     double number;
 
     switch (f->type) {
+    case FIELD_INTEGER: /* 1e3 and 5.0 are integers in JSON, not in a query */
+        if (text[strspn(text, "-0123456789")] != '\0')
+            break;
+        __attribute__((fallthrough));
     case FIELD_NUMBER:
-    case FIELD_INTEGER:
         if (text[0] != '\0' && num_parse(view_str(text), &number) == strlen(text))
             return cJSON_CreateNumber(number);
         break;

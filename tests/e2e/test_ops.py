@@ -92,6 +92,39 @@ def test_requests_that_could_smuggle_another_are_refused(server, headers):
     assert out.count(b"HTTP/1.1") == 1, out
 
 
+def test_a_head_that_is_too_large_is_431(server):
+    out = raw(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 100_000 + b"\r\n\r\n")
+    assert out.startswith(b"HTTP/1.1 431 ") and b'"detail"' in out
+    out = raw(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: " + b"a" * 30_000 + b"\r\n\r\n")
+    assert out.startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_expectation_that_cannot_be_met_is_417(server):
+    out = raw(server, HEAD + b"Expect: miracles\r\nContent-Length: 2\r\n\r\n{}")
+    assert out.startswith(b"HTTP/1.1 417 Expectation Failed\r\n")
+
+
+@pytest.mark.parametrize("kind", ["APPLICATION/JSON", "Application/Json; Charset=UTF-8", "application/json ;a=b"])
+def test_media_types_have_no_case(server, tenant, pusher, kind):
+    made = tenant.post("/machines", headers={"Content-Type": kind}, body={
+        "name": "A press", "machine_identifier": kind, "protocol": "json"})
+    assert made.status_code == 201, made.text
+    pushed = pusher.push_raw(json.dumps({"readings": [reading(kind)]}), content_type=kind)
+    assert pushed.status_code == 207 and pushed.json()["accepted_count"] == 1
+
+
+@pytest.mark.parametrize("kind", ["application/jsonx", "text/plain, application/json", "text/plain"])
+def test_other_media_types_are_415(tenant, pusher, kind):
+    assert tenant.post("/machines", headers={"Content-Type": kind}, body={}).status_code == 415
+    assert pusher.push_raw("{}", content_type=kind).status_code == 415
+
+
+@pytest.mark.parametrize("page", ["1e3", "1.0", "01", "-", "1-", "", "%2B1", "0x1"])
+def test_an_integer_of_a_query_is_digits(tenant, page):
+    answer = tenant.get("/machines?page=" + page)
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["query", "page"]
+
+
 def test_pipelining_and_chunked_bodies(server):
     one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
