@@ -7,7 +7,8 @@
  * The block carries how far each lane is applied, so a message that is delivered again is answered
  * again and applied once.  Nothing of a batch is seen by anyone before it is durable.  When a block
  * cannot be written, even on fresh segments, its askers are told so and it is forgotten; the next
- * batch tries anew.  Sealing and trimming go on here while the helper waits for the disk.
+ * batch tries anew.  Sealing goes on here while the helper waits for the disk; the sync before the
+ * journal is trimmed is a second helper's.
  */
 #include "actors/ingest_internal.h"
 
@@ -112,6 +113,18 @@ answer(ingest *in, int write_rc)
     b->count = 0;
 }
 
+static void
+judge_tend(ingest *in, int rc)
+{
+    if (rc < 0 && !in->tend_failed)
+        log_error("ingest.tend", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
+    if (rc == E_OK && in->tend_failed)
+        log_info("ingest.tend", "rc=0");
+    in->tend_failed = rc < 0;
+    in->gone |= rc == E_GONE;
+    err_clear();
+}
+
 static void write_done(ak *k, void *self, void *job);
 
 static void
@@ -138,6 +151,25 @@ start_write(ingest *in)
     return rc;
 }
 
+static void sync_done(ak *k, void *self, void *job);
+
+static void
+sync_sealed(void *job)
+{
+    part_sync(job);
+}
+
+static int
+start_sync(ingest *in)
+{
+    if (!part_begin_sync(in->part))
+        return E_OK;
+    if (ak_help(in->k, sync_sealed, sync_done, in->part) == E_OK)
+        return E_OK;
+    part_sync(in->part); /* no helper to be had */
+    return part_end_sync(in->part);
+}
+
 static void
 tend(ingest *in, int pieces)
 {
@@ -147,13 +179,22 @@ tend(ingest *in, int pieces)
     ak_io_begin(in->k);
     for (int i = 0; i < pieces && more; i++)
         more = part_tend(in->part, &rc) && rc == E_OK;
+    if (rc == E_OK)
+        rc = start_sync(in); /* without a free helper it syncs here */
     ak_io_end(in->k);
-    if (rc < 0 && !in->tend_failed)
-        log_error("ingest.tend", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
-    if (rc == E_OK && in->tend_failed)
-        log_info("ingest.tend", "rc=0");
-    in->tend_failed = rc < 0;
-    err_clear();
+    judge_tend(in, rc);
+}
+
+static void
+sync_done(ak *k, void *self, void *job)
+{
+    ingest *in = self;
+    int     rc = part_end_sync(in->part);
+
+    (void)k;
+    (void)job;
+    if (rc < 0)
+        judge_tend(in, rc);
 }
 
 /* The block could not be written: once more on a fresh segment, or its askers hear of it. */
@@ -199,6 +240,8 @@ flush(ak *k, void *self)
     int     rc;
 
     ASSERT(in->flying->count == 0 && !in->writing);
+    if (in->gone) /* the next incarnation reads the journal */
+        return err(E_GONE, "what was sealed is not all there");
     in->gathering = in->flying;
     in->flying = b;
     if (!part_has_staged(in->part)) { /* all of it came again */
@@ -274,6 +317,7 @@ open_part(ingest *in)
            .cache_bytes = (o->storage_cache_mb << 20) / parts,
            .series_per_tenant = o->limits_series_per_tenant,
            .durability = (enum journal_durability)o->storage_durability,
+           .sync_apart = true,
     };
     int rc = part_open(&in->part, &config, &events, &report);
 
@@ -340,7 +384,7 @@ const ak_kind ingest_kind = {
     .name = "ingest",
     .self_size = sizeof(ingest),
     .number = KIND_INGEST,
-    .helpers = 1,
+    .helpers = 2, /* blocks; syncs before a trim */
     .on = on,
     .init = init,
     .flush = flush,

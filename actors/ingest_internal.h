@@ -81,6 +81,7 @@ typedef struct ingest {
     char     write_text[256];
     bool     tending; /* what its timer carries */
     bool     tend_failed;
+    bool     gone; /* only a start anew helps */
 
     series_slot  *series; /* by number */
     uint32_t      series_room;

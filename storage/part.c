@@ -475,6 +475,8 @@ part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, u
     memcpy(&h, body.at, sizeof h);
     if (!fits(body, &h))
         return E_BAD;
+    if (p->broken < 0 && heads_bytes(p->heads) > 2 * p->config.heads_bytes)
+        return p->broken == E_NOSPACE ? E_NOSPACE : E_IO;
     if (part_has_staged(p) && !uuid_eq(&p->building.generation, &source->generation))
         return E_FULL;
     if (!p->building.open)
@@ -794,6 +796,10 @@ part_open(part **out, const part_config *config, const part_events *events, jour
         rc = part_db_own(&p->db, p->dir, config->cache_bytes);
     if (rc == E_OK) {
         p->rocks = part_db_rocks(p->db);
+        if (part_db_is_read_only(p->db)) /* a full disk; part_tend() mends that */
+            p->broken = E_NOSPACE;
+        else
+            part_touch_log(p);
         rc = load(p, report);
     }
     if (rc < 0) {
@@ -835,7 +841,8 @@ part_close(part **pp)
 
     if (p == NULL)
         return;
-    rocksdb_flush_wal(p->rocks->db, 1, &text);
+    if (p->broken == E_OK)
+        rocksdb_flush_wal(p->rocks->db, 1, &text);
     if (rocks_result(text, "close the partition") < 0) {
         log_warn("part.close", "dir=%s error=%s", p->dir, log_quote(view_str(err_text())));
         err_clear();
@@ -881,10 +888,12 @@ part_stat(const part *p, part_stats *out)
 {
     uint64_t chunks = 0, bytes = 0;
 
-    (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS],
-                                  "rocksdb.estimate-num-keys", &chunks);
-    (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS],
-                                  "rocksdb.live-sst-files-size", &bytes);
+    if (p->rocks->db != NULL) {
+        (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS],
+                                      "rocksdb.estimate-num-keys", &chunks);
+        (void)rocksdb_property_int_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS],
+                                      "rocksdb.live-sst-files-size", &bytes);
+    }
     *out = (part_stats){ .series = series_count(p->map),
                          .head_rows = heads_rows(p->heads),
                          .head_bytes = heads_bytes(p->heads),

@@ -30,6 +30,7 @@ typedef struct part_config {
     uint64_t    cache_bytes;
     uint64_t    series_per_tenant; /* rows of series beyond it are dropped and counted; 0: no bound */
     enum journal_durability durability;
+    bool        sync_apart; /* the owner calls part_begin_sync and so on; else part_tend does it all */
 } part_config;
 
 /* What the owner wants to hear of, at open (rebuild the board) and later. */
@@ -54,6 +55,7 @@ uint64_t part_applied(const part *p, const uuid *generation, addr from);
 /* Stages one READINGS body (rows.h) that was validated by part_check(): copies rows into the block, giving new
  * series their numbers (rows in the block carry numbers only).  E_FULL: the block is full, or of another generation:
  * commit first (nothing of this body was staged; with nothing staged at all, the block in flight has to end first).
+ * E_NOSPACE, E_IO: nothing can be sealed and the heads are at twice their budget.
  * *first_lsn: of its first row.  *rejected: rows dropped because of the series budget. */
 typedef struct part_source {
     uuid     generation; /* of the lane files */
@@ -75,8 +77,15 @@ void part_show(part *p, part_row_fn *row, void *ctx);
 void part_forget(part *p);
 
 /* A bounded piece of background work: seal heads over their threshold or the budgets, trim the journal, merge small
- * chunks.  True: there is more.  rc < 0 in *rc: storage trouble (kept and retried). */
+ * chunks.  True: there is more.  rc < 0 in *rc: storage trouble (kept and retried; after a failed write RocksDB is closed
+ * and opened anew, under its readers, as soon as there is space).  E_GONE: only a fresh part_open() gets it right. */
 bool part_tend(part *p, int *rc);
+
+/* Trimming needs RocksDB's log synced, which takes as long as a disk takes: begin, then part_sync() from any one
+ * thread while the owner goes on, then end.  Begin: false when there is nothing to trim. */
+bool part_begin_sync(part *p);
+void part_sync(part *p);
+NODISCARD int part_end_sync(part *p);
 
 /* Unsealed rows of a series with start <= time < end, in order of acceptance.  Borrowed until the next part_show/tend. */
 typedef struct head_view {

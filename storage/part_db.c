@@ -3,13 +3,19 @@
  * RocksDB lets a process open a database once, and its handle may be read from any thread.  So the part that owns it
  * and the readers of the same process share one, counted; a reader that outlives its part keeps the handle open, and
  * the part's successor takes it over.  Databases are told apart by the directory itself (device and inode).
+ *
+ * After a failed write RocksDB takes no more until it is opened anew, which the owner does underneath the readers: every
+ * use of the handle by a reader is between enter and leave, their iterators are on a list, and an exchange ends them.
  */
 #include "storage/part_inner.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "proto/err.h"
 
@@ -18,6 +24,8 @@ enum {
     CHUNK_BLOCK_BYTES = 32 << 10,
     SMALL_BLOCK_BYTES = 8 << 10,
 };
+
+#define SPACE_MIN ((uint64_t)24 << 20) /* a manifest, a log, table files of what memory holds */
 
 static const rocks_family families[PART_FAMILY_COUNT] = {
     [PART_DEFAULT] = { "default", false, SMALL_BLOCK_BYTES },
@@ -29,10 +37,14 @@ static const rocks_family families[PART_FAMILY_COUNT] = {
 
 struct part_db {
     rocks    rocks;
+    pthread_rwlock_t use;        /* written: the handle is exchanged */
+    pthread_mutex_t  iters_lock; /* guards the list */
+    db_iter *iters;
     dev_t    device;
     ino_t    inode;
     uint32_t refs;
     bool     owned; /* by a part */
+    bool     read_only;
     part_db *next;
 };
 
@@ -52,6 +64,26 @@ config_of(const char *dir, uint64_t cache_bytes)
 }
 
 static part_db *
+new_db(void)
+{
+    part_db *d = calloc(1, sizeof *d);
+
+    ASSERT(d != NULL);
+    pthread_rwlock_init(&d->use, NULL);
+    pthread_mutex_init(&d->iters_lock, NULL);
+    return d;
+}
+
+static void
+free_db(part_db *d)
+{
+    ASSERT(d->iters == NULL); /* a cursor outlives its reader */
+    pthread_rwlock_destroy(&d->use);
+    pthread_mutex_destroy(&d->iters_lock);
+    free(d);
+}
+
+static part_db *
 find(const char *dir)
 {
     struct stat st;
@@ -64,22 +96,50 @@ find(const char *dir)
     return NULL;
 }
 
+int
+part_db_space(const char *dir)
+{
+    struct statvfs fs;
+    uint64_t       space;
+
+    if (statvfs(dir, &fs) < 0)
+        return err_errno(errno, "look at %s", dir);
+    space = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return space >= SPACE_MIN ? E_OK : err(E_NOSPACE, "%" PRIu64 " bytes are free in %s", space, dir);
+}
+
+/* To read only where there is a database and the disk is full. */
+static int
+open_within_space(part_db *d, const rocks_config *config)
+{
+    char path[FS_PATH_MAX];
+    int  rc = fs_path(path, "%s/db/CURRENT", config->dir);
+
+    if (rc == E_OK && access(path, F_OK) == 0 && part_db_space(config->dir) == E_NOSPACE) {
+        rc = fs_check_format(config->dir, config->what);
+        if (rc == E_OK && rocks_reopen(&d->rocks, config, false) == E_OK)
+            d->read_only = true;
+    }
+    if (rc == E_OK)
+        err_clear();
+    return rc < 0 || d->read_only ? rc : rocks_open(&d->rocks, config);
+}
+
 static int
 open_new(part_db **out, const char *dir, uint64_t cache_bytes)
 {
     rocks_config config = config_of(dir, cache_bytes);
-    part_db     *d = calloc(1, sizeof *d);
+    part_db     *d = new_db();
     struct stat  st = { 0 };
     int          rc;
 
-    ASSERT(d != NULL);
-    rc = rocks_open(&d->rocks, &config);
+    rc = open_within_space(d, &config);
     if (rc == E_OK && stat(dir, &st) < 0) {
         rc = err_errno(errno, "stat %s", dir);
         rocks_close(&d->rocks);
     }
     if (rc < 0) {
-        free(d);
+        free_db(d);
         return rc;
     }
     d->device = st.st_dev;
@@ -132,15 +192,14 @@ int
 part_db_follow(part_db **out, const char *dir, const char *scratch, uint64_t cache_bytes)
 {
     rocks_config config = config_of(dir, cache_bytes);
-    part_db     *d = calloc(1, sizeof *d);
+    part_db     *d = new_db();
     int          rc;
 
-    ASSERT(d != NULL);
     *out = NULL;
     d->refs = 1;
     rc = rocks_open_secondary(&d->rocks, &config, scratch);
     if (rc < 0)
-        free(d);
+        free_db(d);
     else
         *out = d;
     return rc;
@@ -173,7 +232,7 @@ release(part_db **dp, bool owner)
         unlink_db(d);
         /* Within the lock: who opens it next must find it closed. */
         rocks_close(&d->rocks);
-        free(d);
+        free_db(d);
     }
     pthread_mutex_unlock(&lock);
 }
@@ -196,7 +255,7 @@ part_db_unfollow(part_db **dp)
     part_db *d = *dp;
 
     rocks_close(&d->rocks);
-    free(d);
+    free_db(d);
     *dp = NULL;
 }
 
@@ -204,4 +263,89 @@ rocks *
 part_db_rocks(part_db *d)
 {
     return &d->rocks;
+}
+
+bool
+part_db_is_read_only(const part_db *d)
+{
+    return d->read_only;
+}
+
+/* ---- iterators, and the exchange underneath them ---- */
+
+void
+part_db_enter(part_db *d)
+{
+    pthread_rwlock_rdlock(&d->use);
+}
+
+void
+part_db_leave(part_db *d)
+{
+    pthread_rwlock_unlock(&d->use);
+}
+
+int
+part_db_iter_open(part_db *d, db_iter *i, enum part_family family)
+{
+    const rocks *r = &d->rocks;
+    int          rc = E_OK;
+
+    *i = (db_iter){ .of = d };
+    part_db_enter(d);
+    if (r->db == NULL) {
+        rc = err(E_AGAIN, "the partition is being opened anew");
+    } else {
+        i->it = rocksdb_create_iterator_cf(r->db, r->read, r->cf[family]);
+        pthread_mutex_lock(&d->iters_lock);
+        i->next = d->iters;
+        d->iters = i;
+        pthread_mutex_unlock(&d->iters_lock);
+    }
+    part_db_leave(d);
+    return rc;
+}
+
+static void
+unlink_iter(part_db *d, const db_iter *i)
+{
+    for (db_iter **at = &d->iters; *at != NULL; at = &(*at)->next) {
+        if (*at != i)
+            continue;
+        *at = i->next;
+        return;
+    }
+}
+
+void
+part_db_iter_close(db_iter *i)
+{
+    part_db *d = i->of;
+
+    part_db_enter(d);
+    pthread_mutex_lock(&d->iters_lock);
+    unlink_iter(d, i);
+    pthread_mutex_unlock(&d->iters_lock);
+    if (i->it != NULL)
+        rocksdb_iter_destroy(i->it);
+    i->it = NULL;
+    part_db_leave(d);
+}
+
+int
+part_db_reopen(part_db *d, const char *dir, uint64_t cache_bytes, bool to_write)
+{
+    rocks_config config = config_of(dir, cache_bytes);
+    int          rc;
+
+    pthread_rwlock_wrlock(&d->use);
+    for (db_iter *i = d->iters; i != NULL; i = i->next) {
+        if (i->it != NULL)
+            rocksdb_iter_destroy(i->it);
+        i->it = NULL;
+    }
+    rc = rocks_reopen(&d->rocks, &config, to_write);
+    d->read_only = !to_write || rc < 0;
+    pthread_rwlock_unlock(&d->use);
+    return rc;
 }

@@ -1,5 +1,5 @@
 /* part_inner.h - what part.c (life, staging, showing), part_seal.c (sealing, trimming), part_db.c (the shared
- * handle) and part_read.c (readers) share.  Nobody else includes it. */
+ * handle), part_mend.c (after trouble) and part_read.c (readers) share.  Nobody else includes it. */
 #ifndef HALTLESS_STORAGE_PART_INNER_H
 #define HALTLESS_STORAGE_PART_INNER_H
 
@@ -16,10 +16,25 @@ typedef struct part_db part_db;
 NODISCARD int part_db_own(part_db **db, const char *dir, uint64_t cache_bytes); /* E_LOCKED: has an owner */
 NODISCARD int part_db_borrow(part_db **db, const char *dir);                    /* E_AGAIN: has none yet */
 NODISCARD int part_db_follow(part_db **db, const char *dir, const char *scratch, uint64_t cache_bytes);
+NODISCARD int part_db_space(const char *dir); /* E_NOSPACE: too little, leave RocksDB alone */
+bool          part_db_is_read_only(const part_db *db); /* the disk is full: part_db_reopen() later */
 void          part_db_disown(part_db **db);  /* the owner's end of it */
 void          part_db_release(part_db **db); /* a reader's; the last of all closes */
 void          part_db_unfollow(part_db **db);
 rocks        *part_db_rocks(part_db *db);
+
+/* A reader's iterator.  Between enter and leave it stays; outside it may go: then `it` is NULL for good. */
+typedef struct db_iter {
+    rocksdb_iterator_t *it;
+    part_db            *of;
+    struct db_iter     *next;
+} db_iter;
+NODISCARD int part_db_iter_open(part_db *db, db_iter *i, enum part_family family); /* E_AGAIN: not now */
+void          part_db_iter_close(db_iter *i);
+void          part_db_enter(part_db *db);
+void          part_db_leave(part_db *db);
+/* The owner's: every iterator ends, the handle is closed and opened anew, as rocks_reopen(). */
+NODISCARD int part_db_reopen(part_db *db, const char *dir, uint64_t cache_bytes, bool to_write);
 
 /* ---- part.c ---- */
 
@@ -63,8 +78,19 @@ struct part {
     uint32_t     sorted_room;
     uint8_t     *chunk;
     uint64_t     replayed_rows, lost_rows;
+    int          broken; /* the code of the write that failed: RocksDB takes no more until it is opened anew */
+    uint64_t     mend_at_ns, mend_wait_ns;
+    bool         syncing; /* between part_begin_sync and part_end_sync */
+    uint64_t     sync_lsn;
+    int          sync_rc;
+    char         sync_text[256];
     uint64_t     sealed_chunks, sealed_bytes, sealed_rows;
 };
+
+/* ---- part_mend.c ---- */
+void          part_break(part *p, int rc); /* sealing or syncing failed */
+NODISCARD int part_mend(part *p);          /* 0: it takes writes again */
+void          part_touch_log(part *p); /* syncs the log once, so that an error in it is no assert later */
 
 /* The oldest lsn that the journal must keep for definitions; 0: none. */
 uint64_t part_oldest_unstored(const part *p);

@@ -30,7 +30,7 @@ struct part_reader {
 
 struct chunk_cursor {
     part_reader        *reader;
-    rocksdb_iterator_t *it;
+    db_iter             iter;
     uint32_t            series;
     int64_t             start_us, end_us;
     int64_t             day, last_day; /* 64 bits: a step behind the last possible day */
@@ -123,10 +123,16 @@ chunk_cursor_open(chunk_cursor **out, part_reader *r, uint32_t number, int64_t s
                   int64_t end_us)
 {
     chunk_cursor *c = calloc(1, sizeof *c);
+    int           rc;
 
     ASSERT(c != NULL);
+    *out = NULL;
     c->reader = r;
-    c->it = rocksdb_create_iterator_cf(r->rocks->db, r->rocks->read, r->rocks->cf[PART_CHUNKS]);
+    rc = part_db_iter_open(r->db, &c->iter, PART_CHUNKS);
+    if (rc < 0) {
+        free(c);
+        return rc;
+    }
     chunk_cursor_seek(c, number, start_us, end_us);
     *out = c;
     return E_OK;
@@ -139,7 +145,7 @@ chunk_cursor_close(chunk_cursor **cp)
 
     if (c == NULL)
         return;
-    rocksdb_iter_destroy(c->it);
+    part_db_iter_close(&c->iter);
     free(c);
     *cp = NULL;
 }
@@ -161,7 +167,7 @@ go_to_day(chunk_cursor *c)
     uint8_t key[KEY_CHUNK_LEN];
 
     key_put_chunk(key, (chunk_key){ (int32_t)c->day, c->series, INT64_MIN, 0 });
-    rocksdb_iter_seek(c->it, (const char *)key, sizeof key);
+    rocksdb_iter_seek(c->iter.it, (const char *)key, sizeof key);
     c->placed = true;
 }
 
@@ -171,7 +177,7 @@ judge_end(chunk_cursor *c)
 {
     char *text = NULL;
 
-    rocksdb_iter_get_error(c->it, &text);
+    rocksdb_iter_get_error(c->iter.it, &text);
     if (text == NULL)
         return 0;
     if (++c->bad_blocks > BAD_BLOCKS_MAX)
@@ -204,10 +210,10 @@ static bool
 is_ours(chunk_cursor *c, chunk_key *k)
 {
     size_t      len;
-    const char *key = rocksdb_iter_key(c->it, &len);
+    const char *key = rocksdb_iter_key(c->iter.it, &len);
 
     if (len != KEY_CHUNK_LEN) { /* not one of ours: step over it */
-        rocksdb_iter_next(c->it);
+        rocksdb_iter_next(c->iter.it);
         return false;
     }
     *k = key_get_chunk((const uint8_t *)key);
@@ -219,11 +225,11 @@ is_ours(chunk_cursor *c, chunk_key *k)
     return false;
 }
 
-int
-chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
+static int
+next_chunk(chunk_cursor *c, chunk_summary *s)
 {
     if (c->chunk.at != NULL)
-        rocksdb_iter_next(c->it);
+        rocksdb_iter_next(c->iter.it);
     c->chunk = (view){ 0 };
     while (c->day <= c->last_day) {
         chunk_key k;
@@ -231,7 +237,7 @@ chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
 
         if (!c->placed)
             go_to_day(c);
-        if (!rocksdb_iter_valid(c->it)) {
+        if (!rocksdb_iter_valid(c->iter.it)) {
             int rc = judge_end(c);
             if (rc <= 0) {
                 c->last_day = c->day - 1;
@@ -243,20 +249,49 @@ chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
             continue;
         if (k.first_us >= c->end_us)
             break;
-        const char *value = rocksdb_iter_value(c->it, &len);
+        const char *value = rocksdb_iter_value(c->iter.it, &len);
         c->chunk = view_of(value, len);
         if (judge_chunk(c, &k, s) && s->last_us >= c->start_us)
             return 1;
         c->chunk = (view){ 0 };
-        rocksdb_iter_next(c->it);
+        rocksdb_iter_next(c->iter.it);
     }
     c->last_day = c->day - 1; /* the end stays the end */
     return 0;
 }
 
+/* The database was opened anew by its owner: what the cursor saw is gone. */
+static int
+enter(chunk_cursor *c)
+{
+    part_db_enter(c->reader->db);
+    if (c->iter.it != NULL)
+        return E_OK;
+    part_db_leave(c->reader->db);
+    return err(E_AGAIN, "the partition was opened anew");
+}
+
+int
+chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
+{
+    int rc = enter(c);
+
+    if (rc < 0)
+        return rc;
+    rc = next_chunk(c, s);
+    part_db_leave(c->reader->db);
+    return rc;
+}
+
 int
 chunk_cursor_rows(chunk_cursor *c, int64_t *times, double *values)
 {
+    int rc = enter(c);
+
+    if (rc < 0)
+        return rc;
     ASSERT(c->chunk.at != NULL);
-    return chunk_decode(c->chunk, times, values);
+    rc = chunk_decode(c->chunk, times, values);
+    part_db_leave(c->reader->db);
+    return rc;
 }

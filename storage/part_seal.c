@@ -4,7 +4,7 @@
  *     -> one write batch: chunks, the series' definitions not stored yet, latest with "sealed up to lsn"
  *     -> heads dropped
  *   journal segments that nothing unsealed is in
- *     -> "trimmed" noted, RocksDB's log synced, segments recycled
+ *     -> "trimmed" noted, RocksDB's log synced (20 ms, perhaps: a helper may do that), segments recycled
  *
  * The batch is not synced: losing it loses nothing while the journal still has the rows, and a row that is in both is
  * told by its series' sealed lsn, which is in the batch too.
@@ -15,6 +15,7 @@
 #include "storage/part_inner.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "proto/err.h"
@@ -262,9 +263,13 @@ drop_sealed(sealing *s)
 static int
 seal(part *p)
 {
-    sealing s = { .p = p, .batch = rocksdb_writebatch_create() };
+    sealing s = { .p = p };
     char   *text = NULL;
-    int     rc = E_OK;
+    int     rc = part_db_space(p->dir);
+
+    if (rc < 0)
+        return rc;
+    s.batch = rocksdb_writebatch_create();
 
     seal_some(&s);
     store_series(&s);
@@ -273,6 +278,8 @@ seal(part *p)
         rc = rocks_result(text, "seal");
         if (rc == E_OK)
             drop_sealed(&s);
+        else
+            part_break(p, rc);
     }
     rocksdb_writebatch_destroy(s.batch);
     return rc;
@@ -292,32 +299,65 @@ sealed_up_to(const part *p)
     return definition > 0 ? min_u64(lsn, definition - 1) : lsn;
 }
 
+bool
+part_begin_sync(part *p)
+{
+    if (p->syncing || p->broken < 0)
+        return false;
+    p->sync_lsn = journal_trimmable(p->journal, sealed_up_to(p));
+    p->syncing = p->sync_lsn > 0 && part_db_space(p->dir) == E_OK;
+    err_clear();
+    return p->syncing;
+}
+
+void
+part_sync(part *p)
+{
+    meta_value v = { .version = KEY_VALUE_VERSION, .lsn = p->sync_lsn };
+    char      *text = NULL;
+
+    rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7,
+                   (const char *)&v, sizeof v, &text);
+    p->sync_rc = rocks_result(text, "note what the journal is trimmed to");
+    if (p->sync_rc == E_OK) {
+        rocksdb_flush_wal(p->rocks->db, 1, &text);
+        p->sync_rc = rocks_result(text, "sync RocksDB's log");
+    }
+    if (p->sync_rc == E_OK)
+        return;
+    snprintf(p->sync_text, sizeof p->sync_text, "%s", err_text());
+    err_clear();
+}
+
+int
+part_end_sync(part *p)
+{
+    ASSERT(p->syncing);
+    p->syncing = false;
+    if (p->sync_rc < 0) {
+        err(p->sync_rc, "%s", p->sync_text);
+        part_break(p, p->sync_rc);
+        return err(p->sync_rc, "sync what is sealed");
+    }
+    journal_trim(p->journal, p->sync_lsn);
+    return E_OK;
+}
+
 static int
 trim(part *p)
 {
-    uint64_t   lsn = journal_trimmable(p->journal, sealed_up_to(p));
-    meta_value v = { .version = KEY_VALUE_VERSION, .lsn = lsn };
-    char      *text = NULL;
-    int        rc;
-
-    if (lsn == 0)
+    if (p->config.sync_apart || !part_begin_sync(p))
         return E_OK;
-    rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7,
-                   (const char *)&v, sizeof v, &text);
-    rc = rocks_result(text, "note what the journal is trimmed to");
-    if (rc < 0)
-        return rc;
-    rocksdb_flush_wal(p->rocks->db, 1, &text);
-    rc = rocks_result(text, "sync what is sealed");
-    if (rc == E_OK)
-        journal_trim(p->journal, lsn);
-    return rc;
+    part_sync(p);
+    return part_end_sync(p);
 }
 
 bool
 part_tend(part *p, int *rc)
 {
-    *rc = E_OK;
+    *rc = p->broken < 0 ? part_mend(p) : E_OK;
+    if (*rc < 0 || p->syncing) /* RocksDB's assert: no sync of a log that a write has failed on meanwhile */
+        return false;
     if (heads_ripest(p->heads) != 0 || p->unstored.first < p->unstored.end || is_pressed(p))
         *rc = seal(p);
     if (*rc == E_OK)

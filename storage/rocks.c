@@ -288,6 +288,55 @@ rocks_open(rocks *r, const rocks_config *config)
     return rc;
 }
 
+static int
+open_to_read(opening *o)
+{
+    const rocks_config      *c = o->config;
+    const char              *names[ROCKS_FAMILIES_MAX];
+    const rocksdb_options_t *options[ROCKS_FAMILIES_MAX];
+    char                    *text = NULL;
+
+    for (uint32_t i = 0; i < c->family_count; i++) {
+        names[i] = c->families[i].name;
+        options[i] = o->r->options[i];
+    }
+    o->r->db = rocksdb_open_for_read_only_column_families(
+        o->r->options[0], o->db, (int)c->family_count, names, options, o->r->cf, 0, &text);
+    return rocks_result(text, "open to read");
+}
+
+static void
+begin_anew(opening *o)
+{
+    rocks_close(o->r);
+    make_options(o->r, o->config);
+}
+
+int
+rocks_reopen(rocks *r, const rocks_config *config, bool to_write)
+{
+    opening *o = calloc(1, sizeof *o);
+    char     why[512];
+    int      rc;
+
+    ASSERT(o != NULL);
+    *o = (opening){ .r = r, .config = config };
+    begin_anew(o);
+    rc = fs_path(o->db, "%s/db", config->dir);
+    if (rc == E_OK && !to_write) {
+        rc = open_to_read(o);
+    } else if (rc == E_OK && (rc = open_plain(o, o->db, NULL)) < 0) {
+        snprintf(why, sizeof why, "%s", err_text());
+        err_clear();
+        begin_anew(o);
+        if (open_to_read(o) < 0)
+            err_clear();
+        rc = err(rc, "%s", why);
+    }
+    free(o);
+    return rc < 0 ? err(rc, "open %s anew", config->what) : E_OK;
+}
+
 int
 rocks_open_secondary(rocks *r, const rocks_config *config, const char *scratch)
 {

@@ -38,6 +38,10 @@ typedef struct rocks {
 /* Opens or makes it.  What is damaged is repaired on a hard-linked copy, else moved aside; each step is logged.
  * E_LOCKED, E_PERM, E_NOSPACE, E_LIMIT, E_NOMEM: as it is; E_NEWER by FORMAT. */
 NODISCARD int rocks_open(rocks *r, const rocks_config *config);
+/* Closes it (no iterator is left by then) and opens it again, without any repair: after a failed write RocksDB takes no
+ * more.  On failure, and where it is not to be written, it is open for reading only, or, where that fails too, closed
+ * (db is NULL). */
+NODISCARD int rocks_reopen(rocks *r, const rocks_config *config, bool to_write);
 NODISCARD int rocks_open_secondary(rocks *r, const rocks_config *config, const char *scratch);
 void rocks_close(rocks *r); /* an all-zero one is fine */
 
