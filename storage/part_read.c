@@ -86,10 +86,13 @@ part_reader_close(part_reader **rp)
 int
 part_reader_reach(part_reader *r, uint64_t seq)
 {
-    rocksdb_t *db = r->rocks->db;
+    rocksdb_t *db;
     char      *text = NULL;
 
-    if (!r->follows || rocksdb_get_latest_sequence_number(db) >= seq)
+    if (!r->follows) /* the writer's own handle, which it may exchange at any time, has seen it */
+        return E_OK;
+    db = r->rocks->db;
+    if (rocksdb_get_latest_sequence_number(db) >= seq)
         return E_OK;
     rocksdb_try_catch_up_with_primary(db, &text);
     if (text != NULL)
