@@ -170,7 +170,8 @@ start_sync(ingest *in)
     return part_end_sync(in->part);
 }
 
-static void
+/* True: there is more to do. */
+static bool
 tend(ingest *in, int pieces)
 {
     bool more = true;
@@ -183,6 +184,7 @@ tend(ingest *in, int pieces)
         rc = start_sync(in); /* without a free helper it syncs here */
     ak_io_end(in->k);
     judge_tend(in, rc);
+    return more || rc < 0;
 }
 
 static void
@@ -254,7 +256,7 @@ flush(ak *k, void *self)
     if (rc < 0)
         return err(rc, "hand a block to the helper");
     ak_publish(k); /* the answers to the batch before do not wait for this: */
-    tend(in, 1);
+    (void)tend(in, 1);
     return AK_PENDING;
 }
 
@@ -289,14 +291,16 @@ static ak_verdict
 on_timer(ak *k, void *self, const ak_msg *m)
 {
     ingest *in = self;
+    bool    busy;
 
     if (m->ctx == &in->seconds) {
         every_second(in);
         ak_timer(k, SECOND_NS, &in->seconds);
         return AK_DONE;
     }
-    tend(in, IDLE_TENDS);
-    ak_timer(k, TEND_NS, &in->tending);
+    busy = tend(in, IDLE_TENDS) || in->commit != in->tended;
+    in->tended = in->commit;
+    ak_timer(k, busy ? TEND_NS : SECOND_NS, &in->tending); /* an idle server hardly wakes */
     return AK_DONE;
 }
 

@@ -93,6 +93,7 @@ typedef struct ingest {
     numbers       shown_series, shown_machines;
     bool          arrivals_changed;
     uint32_t      seconds;
+    uint32_t      tended; /* the commit that was the last when the timer tended before */
 
     ruleset  rules;
     feed     watched;
