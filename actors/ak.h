@@ -193,6 +193,13 @@ typedef struct ak_about {
     bool     ready; /* its init() is done, and it has not died since as far as the supervisor knows */
 } ak_about;
 bool ak_look(const ak *k, addr who, ak_about *out); /* false: no such actor */
+/* Lane `i` (0, 1, ...) of the node.  False: there are no more. */
+typedef struct ak_lane_about {
+    addr     from;
+    addr     to;
+    uint64_t bytes; /* published and not acknowledged; UINT64_MAX: its file cannot be read */
+} ak_lane_about;
+bool ak_lane_look(const ak *k, uint32_t i, ak_lane_about *out);
 uint32_t              ak_body_max(const ak *k, addr to); /* longest body this edge can carry; 0: no such edge */
 
 #endif

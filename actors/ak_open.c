@@ -45,6 +45,24 @@ ak_look(const ak *k, addr who, ak_about *out)
     return true;
 }
 
+bool
+ak_lane_look(const ak *k, uint32_t i, ak_lane_about *out)
+{
+    const rundir    *r = k->host->run;
+    const edge_plan *e = &r->plan.edge[i];
+    char             path[RUNDIR_PATH_MAX + RUNDIR_NAME_MAX];
+
+    if (i >= r->plan.edges)
+        return false;
+    *out = (ak_lane_about){ .from = e->from, .to = e->to };
+    rundir_lane_path(r, e, path);
+    if (lane_depth(path, &out->bytes) < 0) {
+        out->bytes = UINT64_MAX;
+        err_clear();
+    }
+    return true;
+}
+
 static const edge_plan *
 edge_between(const plan *p, addr from, addr to)
 {

@@ -1,9 +1,7 @@
 /* ops.c - /healthz, /readyz, /metrics: what an operator and a scraper look at. */
-#include "actors/rundir.h"
 #include "actors/seat.h"
 #include "api/front.h"
 #include "proto/err.h"
-#include "transport/lane.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -284,30 +282,15 @@ add_states(text *t, const actor *actors, uint32_t n)
 }
 
 static void
-add_lane(text *t, const rundir *r, const edge_plan *e)
+add_lanes(text *t, const ak *k)
 {
-    char     path[RUNDIR_PATH_MAX + RUNDIR_NAME_MAX];
-    uint64_t bytes;
-
-    rundir_lane_path(r, e, path);
-    if (lane_depth(path, &bytes) < 0)
-        err_clear();
-    else
-        line(t, "haltless_lane_bytes{from=\"%s.%u\",to=\"%s.%u\"} %llu\n", kind_name(addr_kind(e->from)),
-             addr_part(e->from), kind_name(addr_kind(e->to)), addr_part(e->to), (unsigned long long)bytes);
-}
-
-static void
-add_lanes(text *t, const char *run_dir)
-{
-    rundir *r = malloc(sizeof *r);
+    ak_lane_about l;
 
     line(t, "# HELP haltless_lane_bytes published and not acknowledged\n# TYPE haltless_lane_bytes gauge\n");
-    if (r != NULL && rundir_read(r, run_dir) == E_OK)
-        for (uint32_t i = 0; i < r->plan.edges; i++)
-            add_lane(t, r, &r->plan.edge[i]);
-    err_clear();
-    free(r);
+    for (uint32_t i = 0; ak_lane_look(k, i, &l); i++)
+        if (l.bytes != UINT64_MAX)
+            line(t, "haltless_lane_bytes{from=\"%s.%u\",to=\"%s.%u\"} %llu\n", kind_name(addr_kind(l.from)),
+                 addr_part(l.from), kind_name(addr_kind(l.to)), addr_part(l.to), (unsigned long long)l.bytes);
 }
 
 static void
@@ -319,7 +302,7 @@ get_metrics(call *c)
 
     add_info(&t, actors, n);
     add_states(&t, actors, n);
-    add_lanes(&t, ak_run_dir(call_ak(c)));
+    add_lanes(&t, call_ak(c));
     add_counters(&t, actors, n);
     add_histograms(&t, actors, n);
     line(&t, "# HELP haltless_http_connections client connections open now\n# TYPE "
