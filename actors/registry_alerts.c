@@ -221,7 +221,7 @@ put_placeholder(text_out *t, view name, const message_facts *f)
     return true;
 }
 
-/* Plain text up to the next '{', or one placeholder.  Returns how much of the template that was. */
+/* Plain text up to the next '{', or one {name}.  Returns how much of the template that was. */
 static size_t
 put_piece(text_out *t, view rest, const message_facts *f)
 {

@@ -110,7 +110,7 @@ part_mend(part *p)
     int rc = E_OK;
 
     if (p->syncing || now_ns() < p->mend_at_ns)
-        return err(p->broken, "partition %u seals nothing for now", p->config.number);
+        return err(p->broken, "partition %u seals nothing until its database takes writes again", p->config.number);
     rc = open_anew(p);
     if (rc < 0) {
         /* Space may come back at any time; a fault that lasts is not to be hammered at. */

@@ -12,7 +12,7 @@ enum { EXPLORE_MAX = 1 << 20 };
 
 typedef struct explore {
     uint64_t *seen; /* open addressing; 0 is free: states are stored + 1 */
-    uint64_t *todo;
+    uint64_t *frontier;
     uint32_t  count;
     uint32_t  next;
 } explore;
@@ -23,9 +23,9 @@ explore_from(uint64_t first)
     explore x = { calloc(2 * EXPLORE_MAX, sizeof(uint64_t)), calloc(EXPLORE_MAX, sizeof(uint64_t)),
                   1, 0 };
 
-    if (x.seen == NULL || x.todo == NULL)
+    if (x.seen == NULL || x.frontier == NULL)
         abort();
-    x.todo[0] = first;
+    x.frontier[0] = first;
     return x;
 }
 
@@ -42,7 +42,7 @@ explore_reach(explore *x, uint64_t state)
         exit(2);
     }
     x->seen[at] = state + 1;
-    x->todo[x->count++] = state;
+    x->frontier[x->count++] = state;
 }
 
 static inline bool
@@ -50,7 +50,7 @@ explore_next(explore *x, uint64_t *state)
 {
     if (x->next == x->count)
         return false;
-    *state = x->todo[x->next++];
+    *state = x->frontier[x->next++];
     return true;
 }
 
@@ -58,7 +58,7 @@ static inline void
 explore_end(explore *x)
 {
     free(x->seen);
-    free(x->todo);
+    free(x->frontier);
 }
 
 #endif
