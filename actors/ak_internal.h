@@ -18,7 +18,8 @@
 #ifndef HALTLESS_ACTORS_AK_INTERNAL_H
 #define HALTLESS_ACTORS_AK_INTERNAL_H
 
-#include "actors/ak.h"
+#include "actors/ak_loop.h"
+#include "actors/ak_node.h"
 #include "actors/rundir.h"
 #include "actors/seat.h"
 #include "transport/board.h"

@@ -9,7 +9,7 @@
  * Up to JOBS_MAX queries are under way, a bounded piece of each in turn; more wait in the lane of
  * their front.  Heads before chunks: what is sealed in between is seen twice, never missed.
  */
-#include "actors/ak.h"
+#include "actors/ak_node.h"
 #include "actors/fill.h"
 #include "actors/kinds.h"
 #include "actors/options.h"

@@ -7,6 +7,8 @@
  * ask again (the answer cannot be made again: keys and tokens are not kept).  When the store cannot be written,
  * everything staged since the last commit is refused and forgotten, and the registry goes on with what is on the disk.
  */
+#include "actors/ak_loop.h"
+#include "actors/ak_node.h"
 #include "actors/kinds.h"
 #include "actors/options.h"
 #include "actors/registry_control.h"

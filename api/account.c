@@ -7,6 +7,7 @@
  * A session's answer carries the access token in the body and the refresh token in a cookie that only
  * /api/v1/auth sees.  An address that nobody has takes the same way and the same time as a wrong password.
  */
+#include "actors/ak_node.h"
 #include "api/password.h"
 #include "api/registry.h"
 

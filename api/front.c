@@ -8,6 +8,8 @@
  */
 #include "api/front.h"
 
+#include "actors/ak_loop.h"
+#include "actors/ak_node.h"
 #include "actors/kinds.h"
 #include "api/describe.h"
 #include "proto/err.h"

@@ -1,4 +1,5 @@
 /* ops.c - /healthz, /readyz, /metrics: what an operator and a scraper look at. */
+#include "actors/ak_node.h"
 #include "actors/seat.h"
 #include "api/front.h"
 #include "proto/err.h"

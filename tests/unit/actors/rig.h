@@ -16,7 +16,7 @@
 #ifndef HALTLESS_TESTS_UNIT_ACTORS_RIG_H
 #define HALTLESS_TESTS_UNIT_ACTORS_RIG_H
 
-#include "actors/ak.h"
+#include "actors/ak_loop.h"
 #include "actors/node.h"
 
 typedef struct rig rig;
