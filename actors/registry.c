@@ -45,6 +45,8 @@ typedef struct actor {
     mark      marks[MARKS_MAX];
     uint32_t  mark_count;
     uint64_t  tried_ns; /* when recovery was tried last */
+    uint64_t  wake_timer; /* for the snooze that ends first; 0: none */
+    int64_t   wake_us;
     bool      broken; /* neither written nor read again: the supervisor's turn */
     uint8_t   body[REG_REPLY_MAX]; /* a copy: the peer may still write into the lane */
 } actor;
@@ -133,10 +135,31 @@ answer(actor *a, waiting *w, int rc)
     ak_reply(a->k, &w->m, MSG_REG_DONE, a->body, (uint32_t)(sizeof head + value.len));
 }
 
+/* A timer for the snooze that ends next.  At most a minute ahead: the wall clock may be set meanwhile. */
+static void
+plan_wake(actor *a)
+{
+    enum { LOOK_US = 60 * 1000000 };
+    int64_t next_us = reg_alerts_wake(&a->r);
+
+    if (next_us == a->wake_us && a->wake_timer != 0)
+        return;
+    if (a->wake_timer != 0)
+        ak_timer_cancel(a->k, a->wake_timer);
+    a->wake_timer = 0;
+    a->wake_us = next_us;
+    if (next_us == INT64_MAX)
+        return;
+    int64_t wait_us = next_us - a->r.now_us < LOOK_US ? next_us - a->r.now_us : LOOK_US;
+    a->wake_timer = ak_timer(a->k, (uint64_t)wait_us * 1000, &a->wake_us);
+}
+
 /* Commits, then lets the world see it.  Negative: nothing of it was done, and every asker was told. */
 static int
 settle(actor *a)
 {
+    if (a->r.snoozed.count > 0 || a->wake_timer != 0)
+        plan_wake(a);
     if (a->r.wrote && !a->broken)
         store_marks(a);
     ak_io_begin(a->k);
@@ -278,8 +301,11 @@ on_timer(ak *k, void *self, const ak_msg *m)
 {
     actor *a = self;
 
-    (void)m;
     look_around(a);
+    if (m->ctx == &a->wake_us) { /* a snooze is over: the flush that follows shows it */
+        a->wake_timer = 0;
+        return AK_DONE;
+    }
     if (!a->broken)
         reg_sessions_sweep(&a->r);
     (void)ak_timer(k, (uint64_t)SWEEP_NS_S * 1000000000u, NULL);

@@ -4,6 +4,12 @@
  *
  * Every opening, closing and change of a machine's status takes the tenant's next event number in the same batch,
  * so a client can ask for what it missed.
+ *
+ *   open ──condition clears──▶ resolved
+ *     └───a person resolves──▶ resolved, held ──condition clears──▶ resolved
+ *
+ * While an alert is open or held, nothing is opened for its rule and machine: a person who resolves an alert is
+ * not told of the same trouble again before it has gone and come back, not after a restart either.
  */
 #include "actors/registry_internal.h"
 #include "proto/err.h"
@@ -18,21 +24,21 @@
 enum { OPEN_PAGE = 500, DROP_AT_ONCE = 1000 };
 
 /* ---- stored form ---- */
-static void
-alert_key(const reg_alert *a, uint8_t key[12])
+void
+reg_alert_key(const reg_alert *a, uint8_t key[REG_ALERT_KEY_LEN])
 {
     store_be32(key, a->tenant->no);
     store_be64(key + 4, a->no);
 }
 
-static void
-store_alert(registry *r, const reg_alert *a)
+void
+reg_alert_store(registry *r, const reg_alert *a)
 {
-    uint8_t key[12];
+    uint8_t key[REG_ALERT_KEY_LEN];
     pack    p;
 
     pack_init(&p);
-    pack_map(&p, 15);
+    pack_map(&p, 17);
     pack_name_uuid(&p, "id", &a->id);
     pack_name_int(&p, "rule", a->rule->no);
     pack_name_int(&p, "machine", a->machine->no);
@@ -46,9 +52,11 @@ store_alert(registry *r, const reg_alert *a)
     pack_name_int(&p, "acknowledged", a->acknowledged_us);
     pack_name_int(&p, "snoozed", a->snoozed_us);
     pack_name_int(&p, "acknowledged_by", a->acknowledged_by);
+    pack_name_int(&p, "resolved_by", a->resolved_by);
+    pack_name_bool(&p, "held", a->held);
     pack_name_str(&p, "message", a->message);
     pack_name_str(&p, "metric", a->metric);
-    alert_key(a, key);
+    reg_alert_key(a, key);
     reg_put(r, REG_ALERTS, view_of(key, sizeof key), &p);
     pack_fini(&p);
 }
@@ -61,8 +69,9 @@ pair_hash(const registry *r, const reg_rule *rule, const reg_machine *machine)
     return reg_hash(r, 0, pair, sizeof pair);
 }
 
+/* Open, or held. */
 static reg_alert *
-find_open(const registry *r, const reg_rule *rule, const reg_machine *machine)
+find_standing(const registry *r, const reg_rule *rule, const reg_machine *machine)
 {
     uint64_t   hash = pair_hash(r, rule, machine);
     reg_alert *a;
@@ -73,15 +82,30 @@ find_open(const registry *r, const reg_rule *rule, const reg_machine *machine)
     return NULL;
 }
 
-/* Counts an open alert in or out of its machine. */
-static void
-weigh(reg_alert *a, uint32_t one)
+static bool
+stands(const reg_alert *a)
 {
-    a->machine->open_alerts += one;
-    if (a->severity == SEVERITY_CRITICAL)
-        a->machine->open_critical += one;
-    if (a->severity == SEVERITY_WARNING)
-        a->machine->open_warning += one;
+    return reg_alert_is_open(a) || a->held;
+}
+
+/* Brings its machine's counts up to what the alert is now. */
+static void
+count_alert(registry *r, reg_alert *a)
+{
+    bool      counted = reg_alert_is_open(a);
+    bool      loud = counted && a->snoozed_us <= r->now_us;
+    uint32_t *of_severity = a->severity == SEVERITY_CRITICAL  ? &a->machine->open_critical
+                            : a->severity == SEVERITY_WARNING ? &a->machine->open_warning
+                                                              : NULL;
+
+    if (counted == a->counted && loud == a->loud)
+        return;
+    a->machine->open_alerts += (uint32_t)counted - (uint32_t)a->counted;
+    if (of_severity != NULL)
+        *of_severity += (uint32_t)loud - (uint32_t)a->loud;
+    a->counted = counted;
+    a->loud = loud;
+    reg_touch(r, BOARD_MACHINES, a->machine);
 }
 
 static void
@@ -90,10 +114,11 @@ add_alert(registry *r, reg_alert *a)
     reg_list_add(&a->tenant->alerts, a);
     reg_list_add(&r->all_alerts, a);
     reg_enter(r, NOUN_ALERT, &a->id, a);
-    if (!reg_alert_is_open(a))
-        return;
-    reg_index_put(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
-    weigh(a, 1);
+    if (stands(a))
+        reg_index_put(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
+    if (reg_alert_is_open(a) && a->snoozed_us != INT64_MIN)
+        reg_list_add(&r->snoozed, a);
+    count_alert(r, a);
 }
 
 static void
@@ -128,6 +153,8 @@ load_alert(registry *r, view key, const msgpack_object *map)
     a->acknowledged_us = reg_stored_int(map, "acknowledged", INT64_MIN);
     a->snoozed_us = reg_stored_int(map, "snoozed", INT64_MIN);
     a->acknowledged_by = (uint32_t)reg_stored_int(map, "acknowledged_by", 0);
+    a->resolved_by = (uint32_t)reg_stored_int(map, "resolved_by", 0);
+    (void)pack_get_bool(map, "held", &a->held);
     reg_stored_text(map, "message", &a->message);
     reg_stored_text(map, "metric", &a->metric);
     r->next[NEXT_ALERT] = max_u64(r->next[NEXT_ALERT], a->no);
@@ -160,6 +187,7 @@ reg_alerts_free(registry *r)
     for (uint32_t i = 0; i < r->all_alerts.count; i++)
         free_alert(r->all_alerts.at[i]);
     reg_list_fini(&r->all_alerts);
+    reg_list_fini(&r->snoozed);
 }
 
 /* ---- the text ---- */
@@ -319,12 +347,20 @@ announce(registry *r, const reg_alert *a)
 
 /* ---- answers ---- */
 static void
-pack_alert(reg_call *c, pack *p, const void *record)
+pack_person(pack *p, const char *name, const reg_user *by)
+{
+    if (by == NULL)
+        pack_name_nil(p, name);
+    else
+        pack_name_uuid(p, name, &by->id);
+}
+
+void
+reg_alert_pack(reg_call *c, pack *p, const void *record)
 {
     const reg_alert *a = record;
-    const reg_user  *by = reg_numbered(&c->r->users, a->acknowledged_by);
 
-    pack_map(p, 18);
+    pack_map(p, 19);
     pack_name_uuid(p, "id", &a->id);
     pack_name_uuid(p, "machine_id", &a->machine->id);
     pack_name_str(p, "machine_name", a->machine->name);
@@ -336,24 +372,26 @@ pack_alert(reg_call *c, pack *p, const void *record)
     pack_name_double(p, "threshold_value", a->threshold);
     pack_name_double(p, "peak_value", a->peak);
     pack_name_bool(p, "is_acknowledged", a->acknowledged_us != INT64_MIN);
-    if (by == NULL)
-        pack_name_nil(p, "acknowledged_by");
-    else
-        pack_name_uuid(p, "acknowledged_by", &by->id);
+    pack_person(p, "acknowledged_by", reg_numbered(&c->r->users, a->acknowledged_by));
     pack_name_time(p, "acknowledged_at", a->acknowledged_us);
     pack_name_time(p, "snoozed_until", a->snoozed_us);
     pack_name_time(p, "reading_at", a->reading_us == 0 ? INT64_MIN : a->reading_us);
     pack_name_time(p, "created_at", a->created_us);
     pack_name_time(p, "resolved_at", a->resolved_us);
+    pack_person(p, "resolved_by", reg_numbered(&c->r->users, a->resolved_by));
     pack_name_str(p, "status", reg_alert_is_open(a) ? VIEW_LIT("open") : VIEW_LIT("resolved"));
 }
 
-static reg_alert *
-alert_of(const reg_call *c)
+reg_alert *
+reg_alert_of(const reg_call *c, const uuid *id)
 {
-    uuid       id;
-    reg_alert *a = reg_id(c, "id", &id) ? reg_find(c->r, NOUN_ALERT, &id) : NULL;
+    uuid       named;
+    reg_alert *a = NULL;
 
+    if (id == NULL && reg_id(c, "id", &named))
+        id = &named;
+    if (id != NULL)
+        a = reg_find(c->r, NOUN_ALERT, id);
     return a != NULL && a->tenant == c->tenant ? a : NULL;
 }
 
@@ -422,7 +460,7 @@ op_alert_list(reg_call *c)
     for (uint32_t i = all->count; i > 0; i--)
         if (passes(&f, all->at[i - 1]))
             reg_list_add(&found, all->at[i - 1]);
-    uint16_t status = reg_answer_list(c, &found, pack_alert);
+    uint16_t status = reg_answer_list(c, &found, reg_alert_pack);
     reg_list_fini(&found);
     return status;
 }
@@ -430,11 +468,11 @@ op_alert_list(reg_call *c)
 static uint16_t
 op_alert_get(reg_call *c)
 {
-    const reg_alert *a = alert_of(c);
+    const reg_alert *a = reg_alert_of(c, NULL);
 
     if (a == NULL)
         return reg_fail(c, 404, NOT_FOUND);
-    pack_alert(c, c->out, a);
+    reg_alert_pack(c, c->out, a);
     return 200;
 }
 
@@ -465,31 +503,15 @@ op_alert_stats(reg_call *c)
     return 200;
 }
 
-static uint16_t
-op_alert_ack(reg_call *c)
-{
-    reg_alert *a = alert_of(c);
-
-    if (a == NULL)
-        return reg_fail(c, 404, NOT_FOUND);
-    if (a->acknowledged_us == INT64_MIN) {
-        a->acknowledged_us = c->r->now_us;
-        a->acknowledged_by = c->user == NULL ? 0 : c->user->no;
-        store_alert(c->r, a);
-        reg_audit(c, "alert", &a->id, (view){ 0 });
-    }
-    pack_alert(c, c->out, a);
-    return 200;
-}
-
 /* ---- opening and closing, for the alert actor ---- */
 static void
 drop_alert(registry *r, reg_alert *a)
 {
-    uint8_t key[12];
+    uint8_t key[REG_ALERT_KEY_LEN];
 
-    alert_key(a, key);
+    reg_alert_key(a, key);
     reg_delete(r, REG_ALERTS, view_of(key, sizeof key));
+    reg_comments_drop(r, a);
     reg_leave(r, NOUN_ALERT, &a->id, a);
     a->dropped = true;
 }
@@ -516,7 +538,7 @@ drop_oldest(registry *r, reg_tenant *t)
     if (t->alerts.count <= REG_ALERTS_KEPT + DROP_AT_ONCE)
         return;
     for (uint32_t i = 0; i < t->alerts.count && dropped < DROP_AT_ONCE; i++)
-        if (!reg_alert_is_open(t->alerts.at[i])) {
+        if (!stands(t->alerts.at[i])) {
             gone[dropped] = t->alerts.at[i];
             drop_alert(r, gone[dropped++]);
         }
@@ -526,15 +548,38 @@ drop_oldest(registry *r, reg_tenant *t)
         free_alert(gone[i]);
 }
 
+/* No longer standing: the next crossing opens another one. */
+static void
+release(registry *r, reg_alert *a)
+{
+    a->held = false;
+    reg_index_remove(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
+    reg_alert_store(r, a);
+}
+
+static void
+end_alert(registry *r, reg_alert *a)
+{
+    a->resolved_us = r->now_us;
+    reg_list_remove(&r->snoozed, a);
+    count_alert(r, a);
+    announce(r, a);
+}
+
 static void
 close_alert(registry *r, reg_alert *a)
 {
-    a->resolved_us = r->now_us;
-    weigh(a, (uint32_t)-1);
-    reg_index_remove(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
-    store_alert(r, a);
-    reg_touch(r, BOARD_MACHINES, a->machine);
-    announce(r, a);
+    end_alert(r, a);
+    release(r, a);
+}
+
+void
+reg_alert_resolve(registry *r, reg_alert *a, const reg_user *by)
+{
+    a->held = true;
+    a->resolved_by = by == NULL ? 0 : by->no;
+    end_alert(r, a);
+    reg_alert_store(r, a);
 }
 
 void
@@ -545,9 +590,44 @@ reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machi
     for (uint32_t i = 0; i < t->alerts.count; i++) {
         reg_alert *a = t->alerts.at[i];
 
-        if (reg_alert_is_open(a) && (rule == NULL || a->rule == rule) && (machine == NULL || a->machine == machine))
+        if ((rule != NULL && a->rule != rule) || (machine != NULL && a->machine != machine))
+            continue;
+        if (reg_alert_is_open(a))
             close_alert(r, a);
+        else if (a->held)
+            release(r, a);
     }
+}
+
+/* ---- snoozing ---- */
+void
+reg_alert_snooze(registry *r, reg_alert *a, int64_t until_us)
+{
+    reg_list_remove(&r->snoozed, a);
+    a->snoozed_us = until_us;
+    if (until_us != INT64_MIN)
+        reg_list_add(&r->snoozed, a);
+    count_alert(r, a);
+    reg_alert_store(r, a);
+}
+
+int64_t
+reg_alerts_wake(registry *r)
+{
+    int64_t  next_us = INT64_MAX;
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < r->snoozed.count; i++) {
+        reg_alert *a = r->snoozed.at[i];
+
+        count_alert(r, a);
+        if (a->loud)
+            continue;
+        r->snoozed.at[kept++] = a;
+        next_us = a->snoozed_us < next_us ? a->snoozed_us : next_us;
+    }
+    r->snoozed.count = kept;
+    return next_us;
 }
 
 static reg_rule *
@@ -595,7 +675,7 @@ answer_opened(reg_call *c, const reg_alert *a)
 {
     pack_map(c->out, 1);
     pack_str(c->out, VIEW_LIT("alert"));
-    pack_alert(c, c->out, a);
+    reg_alert_pack(c, c->out, a);
 }
 
 static uint16_t
@@ -608,7 +688,7 @@ op_alert_open(reg_call *c)
         return reg_fail(c, 404, "Alert rule not found.");
     if (machine == NULL || machine->deleted || machine->tenant != rule->tenant)
         return reg_fail(c, 404, "Machine not found.");
-    reg_alert *a = find_open(c->r, rule, machine);
+    reg_alert *a = find_standing(c->r, rule, machine);
     if (a != NULL) {
         answer_opened(c, a);
         return 200;
@@ -616,7 +696,7 @@ op_alert_open(reg_call *c)
     drop_oldest(c->r, rule->tenant);
     a = make_alert(c, rule, machine);
     add_alert(c->r, a);
-    store_alert(c->r, a);
+    reg_alert_store(c->r, a);
     reg_touch(c->r, BOARD_MACHINES, machine);
     announce(c->r, a);
     answer_opened(c, a);
@@ -628,17 +708,21 @@ op_alert_close(reg_call *c)
 {
     reg_rule    *rule = numbered_rule(c);
     reg_machine *machine = numbered_machine(c);
-    reg_alert   *a = rule == NULL || machine == NULL ? NULL : find_open(c->r, rule, machine);
+    reg_alert   *a = rule == NULL || machine == NULL ? NULL : find_standing(c->r, rule, machine);
 
     if (a == NULL)
         return reg_fail(c, 404, NOT_FOUND);
+    if (a->held) { /* resolved long ago */
+        release(c->r, a);
+        return reg_fail(c, 404, NOT_FOUND);
+    }
     (void)pack_get_double(c->params, "peak", &a->peak);
     close_alert(c->r, a);
     answer_opened(c, a);
     return 200;
 }
 
-/* -> [{alert (number), rule, machine, created_us, peak}], by number, behind `after`. */
+/* -> [{alert (number), rule, machine, created_us, peak}] of all that stand, by number, behind `after`. */
 static uint16_t
 op_alert_open_all(reg_call *c)
 {
@@ -651,7 +735,7 @@ op_alert_open_all(reg_call *c)
     for (uint32_t i = 0; i < all->count && found < OPEN_PAGE; i++) {
         const reg_alert *a = all->at[i];
 
-        if (!reg_alert_is_open(a) || a->no <= after)
+        if (!stands(a) || a->no <= after)
             continue;
         pack_map(&items, 5);
         pack_name_int(&items, "alert", (int64_t)a->no);
@@ -705,7 +789,7 @@ op_status_changed(reg_call *c)
 
 const reg_op_fn reg_alert_ops[] = {
     { REG_ALERT_LIST, op_alert_list },   { REG_ALERT_GET, op_alert_get },
-    { REG_ALERT_ACK, op_alert_ack },     { REG_ALERT_STATS, op_alert_stats },
+    { REG_ALERT_STATS, op_alert_stats },
     { REG_ALERT_OPEN, op_alert_open },   { REG_ALERT_CLOSE, op_alert_close },
     { REG_ALERT_OPEN_ALL, op_alert_open_all }, { REG_STATUS_CHANGED, op_status_changed },
     { 0 },

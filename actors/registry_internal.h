@@ -191,6 +191,9 @@ typedef struct reg_alert {
     uint64_t     no;
     uint8_t      severity;
     bool         dropped; /* on its way out */
+    bool         held;    /* a person resolved it, and its condition has not cleared since: nothing is opened */
+    bool         counted; /* in its machine's open_alerts */
+    bool         loud;    /* in its machine's counts by severity: open, and not snoozed now */
     double       value;
     double       threshold;
     double       peak;
@@ -200,6 +203,7 @@ typedef struct reg_alert {
     int64_t      acknowledged_us; /* INT64_MIN: not */
     int64_t      snoozed_us;      /* until; INT64_MIN: not */
     uint32_t     acknowledged_by;
+    uint32_t     resolved_by; /* 0: it closed by itself */
     view         message;
     view         metric;
     reg_rule    *rule;
@@ -225,7 +229,7 @@ typedef struct reg_touched {
     void           *record;
 } reg_touched;
 
-enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NEXT_ALERT, NEXT_GROUP, NEXT_COUNTERS };
+enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NEXT_ALERT, NEXT_GROUP, NEXT_COMMENT, NEXT_COUNTERS };
 
 typedef struct registry {
     regstore *store;
@@ -252,12 +256,13 @@ typedef struct registry {
     reg_list rules;
     reg_list blocked;
     reg_list all_alerts;   /* by number */
+    reg_list snoozed;      /* open alerts whose snooze has not ended, in no order */
     reg_list all_sessions;
 
     reg_index by_uuid;       /* tenants, users, keys, machines, rules, alerts, sessions, groups: hash of (noun, uuid) */
     reg_index by_email;      /* live users */
     reg_index by_identifier; /* live machines */
-    reg_index open_alerts;   /* by (rule, machine) */
+    reg_index open_alerts;   /* by (rule, machine); held ones too */
     uint64_t  seed;
 
     reg_touched *touched;
@@ -309,6 +314,7 @@ extern const reg_op_fn reg_machine_ops[];
 extern const reg_op_fn reg_group_ops[];
 extern const reg_op_fn reg_rule_ops[];
 extern const reg_op_fn reg_alert_ops[];
+extern const reg_op_fn reg_alert_act_ops[];
 
 uint16_t reg_fail(reg_call *c, uint16_t status, const char *detail); /* returns status */
 
@@ -388,6 +394,20 @@ reg_machine *reg_machine_of(reg_call *c, const char *name); /* live, of the call
 reg_group   *reg_group_of(reg_call *c, const char *name); /* the same for a machine group */
 void reg_machines_leave(registry *r, const reg_group *g); /* its machines are in no group then */
 void reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machine); /* NULL: any */
+/* Alerts whose snooze is over count again.  When the next one is over; INT64_MAX: none is snoozed. */
+int64_t reg_alerts_wake(registry *r);
+
+/* registry_alerts.c, for registry_alert_acts.c: what people do to an alert. */
+reg_alert *reg_alert_of(const reg_call *c, const uuid *id); /* of the caller's tenant, or NULL */
+void reg_alert_store(registry *r, const reg_alert *a);
+void reg_alert_pack(reg_call *c, pack *p, const void *record);
+void reg_alert_snooze(registry *r, reg_alert *a, int64_t until_us); /* INT64_MIN: no longer */
+/* Closed, and its pair held until the condition has cleared. */
+void reg_alert_resolve(registry *r, reg_alert *a, const reg_user *by);
+enum { REG_ALERT_KEY_LEN = 12 };
+void reg_alert_key(const reg_alert *a, uint8_t key[REG_ALERT_KEY_LEN]);
+void reg_comments_drop(registry *r, const reg_alert *a);
+
 void reg_event_add(registry *r, reg_tenant *t, enum event_kind kind, uint32_t machine, json_out *frame);
 uint64_t reg_event_next(registry *r, reg_tenant *t); /* the seq of the next event, persistently */
 

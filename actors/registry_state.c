@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 static const reg_op_fn *const op_lists[] = { reg_account_ops, reg_user_ops, reg_key_ops,
-                                             reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops };
+                                             reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops,
+                                             reg_alert_act_ops };
 
 /* ---- identities ---- */
 uint64_t

@@ -169,9 +169,21 @@ static const field alert_fields[] = {
     IS_OR_NULL("snoozed_until", TIME, NULL),
     IS("created_at", TIME, NULL),
     IS_OR_NULL("resolved_at", TIME, NULL),
+    IS_OR_NULL("resolved_by", UUID, "null: it is open, or closed by itself"),
     { 0 },
 };
 PAGE_OF(alert, "Alert");
+
+static const field acknowledged_fields[] = {
+    IS("acknowledged_count", INTEGER, NULL), IS("already_acknowledged_count", INTEGER, NULL), { 0 },
+};
+static const schema acknowledged_schema = { "Acknowledged", acknowledged_fields };
+
+static const field comment_fields[] = {
+    IS("id", UUID, NULL),          IS_OR_NULL("user_id", UUID, NULL), IS("user_name", STRING, "As it was then"),
+    IS("body", STRING, NULL),      IS("created_at", TIME, NULL),      { 0 },
+};
+PAGE_OF(comment, "AlertComment");
 
 static const field stats_fields[] = {
     IS("total_active", INTEGER, NULL), IS("critical_count", INTEGER, NULL),       IS("warning_count", INTEGER, NULL),
@@ -259,7 +271,7 @@ static const schema health_schema = { "Health", health_fields };
 const schema *const described_objects[] = {
     &user_schema,  &key_schema,         &machine_schema, &fleet_machine_schema, &rule_schema,
     &alert_schema, &latest_item_schema, &reading_schema, &refused_schema,       &series_schema,
-    &point_schema, &group_schema, NULL,
+    &point_schema, &group_schema, &comment_schema, NULL,
 };
 
 /* clang-format off */
@@ -296,6 +308,11 @@ const description descriptions[] = {
     { GET,     "/alerts/stats",                 &stats_schema,    NULL, NULL },
     { GET,     "/alerts/{id}",                  &alert_schema,    NULL, NULL },
     { POST,    "/alerts/{id}/acknowledge",      &alert_schema,    NULL, NULL },
+    { POST,    "/alerts/bulk/acknowledge",      &acknowledged_schema, NULL, NULL },
+    { POST,    "/alerts/{id}/snooze",           &alert_schema,    NULL, NULL },
+    { POST,    "/alerts/{id}/resolve",          &alert_schema,    NULL, NULL },
+    { GET,     "/alerts/{id}/comments",         &comment_list,    NULL, NULL },
+    { POST,    "/alerts/{id}/comments",         &comment_schema,  NULL, NULL },
     { POST,    "/ingest",                       &ingested_schema, &ingest_schema, "application/json|application/msgpack" },
     { GET,     "!/healthz",                     &health_schema,   NULL, NULL },
     { 0 },

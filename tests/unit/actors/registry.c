@@ -735,6 +735,55 @@ deleting_a_rule_or_a_machine_closes_its_alerts(void **state)
 }
 
 static void
+what_a_person_resolved_is_held_until_it_clears(void **state)
+{
+    rig *g = *state;
+    char id[40];
+
+    register_ada(g);
+    make_hot_rule(g, "");
+    CHECK_EQ(system_ask(g, REG_ALERT_OPEN, "{\"rule\":1,\"machine\":1,\"value\":95,\"time_us\":5}"), 201);
+    snprintf(id, sizeof id, "%s", text_in(pack_get(root(g), "alert"), "id"));
+    CHECK_EQ(ask_f(g, REG_ALERT_RESOLVE, "{\"id\":\"%s\"}", id), 200);
+    CHECK_EQ(((reg_machine *)g->r.machines.at[0])->open_alerts, 0);
+    reopen(g);
+    CHECK_EQ(system_ask(g, REG_ALERT_OPEN_ALL, "{}"), 200);
+    CHECK_EQ(root(g)->via.array.size, 1);
+    CHECK_EQ(system_ask(g, REG_ALERT_OPEN, "{\"rule\":1,\"machine\":1,\"value\":96,\"time_us\":6}"), 200);
+    CHECK_EQ(((reg_machine *)g->r.machines.at[0])->open_alerts, 0);
+    CHECK_EQ(system_ask(g, REG_ALERT_CLOSE, "{\"rule\":1,\"machine\":1,\"time_us\":7}"), 404);
+    CHECK_EQ(system_ask(g, REG_ALERT_OPEN_ALL, "{}"), 200);
+    CHECK_EQ(root(g)->via.array.size, 0);
+    CHECK_EQ(system_ask(g, REG_ALERT_OPEN, "{\"rule\":1,\"machine\":1,\"value\":97,\"time_us\":8}"), 201);
+    CHECK_EQ(((reg_machine *)g->r.machines.at[0])->open_critical, 1);
+}
+
+static void
+a_snooze_counts_out_and_in_again(void **state)
+{
+    rig                *g = *state;
+    const reg_machine *m;
+    char               id[40], json[160];
+
+    register_ada(g);
+    make_hot_rule(g, "");
+    CHECK_EQ(system_ask(g, REG_ALERT_OPEN, "{\"rule\":1,\"machine\":1,\"value\":95,\"time_us\":5}"), 201);
+    snprintf(id, sizeof id, "%s", text_in(pack_get(root(g), "alert"), "id"));
+    g->r.now_us = 1800000000000000;
+    snprintf(json, sizeof json, "{\"id\":\"%s\",\"snooze_until\":\"2027-01-15T08:00:10Z\"}", id);
+    CHECK_EQ(ask(g, REG_ALERT_SNOOZE, json), 200);
+    m = g->r.machines.at[0];
+    CHECK_EQ(m->open_critical, 0);
+    CHECK_EQ(m->open_alerts, 1);
+    CHECK_EQ(reg_alerts_wake(&g->r), 1800000010000000);
+    g->r.now_us = 1800000010000000;
+    CHECK_EQ(reg_alerts_wake(&g->r), INT64_MAX);
+    CHECK_EQ(m->open_critical, 1);
+    CHECK_EQ(system_ask(g, REG_ALERT_CLOSE, "{\"rule\":1,\"machine\":1,\"time_us\":7}"), 200);
+    CHECK_EQ(m->open_critical, 0);
+}
+
+static void
 a_rule_keeps_what_a_change_does_not_name(void **state)
 {
     rig *g = *state;
@@ -986,6 +1035,8 @@ main(void)
         CASE(frames_are_numbered_and_go_on_after_a_restart),
         CASE(a_template_names_what_happened),
         CASE(deleting_a_rule_or_a_machine_closes_its_alerts),
+        CASE(what_a_person_resolved_is_held_until_it_clears),
+        CASE(a_snooze_counts_out_and_in_again),
         CASE(a_rule_keeps_what_a_change_does_not_name),
         CASE(groups_are_a_tree_without_cycles_across_restarts),
         CASE(a_deleted_group_lets_its_machines_go_and_its_number_is_never_given_again),
