@@ -16,10 +16,10 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     VISIT_MESSAGES = 32,     /* of one lane before the next has its turn */
@@ -32,10 +32,7 @@ static const uint64_t SECOND_NS = 1000000000;
 uint64_t
 ak__clock_ns(void)
 {
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+    return the_world->now_ns();
 }
 
 uint64_t
@@ -80,6 +77,7 @@ ak__call(ak *k, const ak_msg *m)
     if (on->fn == NULL)
         return AK_DONE;
     k->trace = m->trace;
+    world_pause();
     v = call_timed(k, on, m);
     k->trace = trace;
     if ((on->flags & AK_READ) == 0 && (v == AK_DONE || v == AK_HOLD)) {
@@ -410,6 +408,7 @@ acknowledge(ak *k)
         if (pos <= in->acked)
             continue;
         in->acked = pos;
+        world_pause();
         wire_acked(k->wire, in->edge, lane_ack(in->lane, pos));
     }
 }
@@ -481,24 +480,15 @@ ak_now_ns(const ak *k)
     return k->in_step ? k->now_ns : ak__clock_ns();
 }
 
-static int64_t
-wall_us(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 int64_t
 ak_wall_us(const ak *k)
 {
     ak *mine = (ak *)(uintptr_t)k;
 
     if (!k->in_step)
-        return wall_us();
+        return the_world->wall_us();
     if (k->wall_us == 0)
-        mine->wall_us = wall_us();
+        mine->wall_us = the_world->wall_us();
     return k->wall_us;
 }
 

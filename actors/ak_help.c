@@ -9,6 +9,7 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -79,7 +80,7 @@ helper_main(void *arg)
     (void)pthread_mutex_lock(&c->lock);
     while (!c->stop) {
         if ((j = list_take(&c->waiting)) == NULL) {
-            (void)pthread_cond_wait(&c->wake, &c->lock);
+            the_world->wait(&c->wake, &c->lock);
             continue;
         }
         (void)pthread_mutex_unlock(&c->lock);
@@ -104,11 +105,9 @@ crew_start(ak_crew *c, uint32_t threads, const char *name)
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     while (c->threads < threads && failed == 0) {
-        failed = pthread_create(&c->thread[c->threads], NULL, helper_main, c);
-        if (failed == 0) {
-            (void)snprintf(title, sizeof title, "%.13s/h", name);
-            (void)pthread_setname_np(c->thread[c->threads++], title);
-        }
+        (void)snprintf(title, sizeof title, "%.13s/h", name);
+        failed = the_world->thread_start(&c->thread[c->threads], helper_main, c, title);
+        c->threads += failed == 0;
     }
     (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
     return failed == 0 ? E_OK : err_errno(failed, "helper thread");
@@ -145,10 +144,10 @@ ak__crew_close(ak *k)
         return;
     (void)pthread_mutex_lock(&c->lock);
     c->stop = true;
-    (void)pthread_cond_broadcast(&c->wake);
+    the_world->wake(&c->wake, true);
     (void)pthread_mutex_unlock(&c->lock);
     for (uint32_t i = 0; i < c->threads; i++)
-        (void)pthread_join(c->thread[i], NULL);
+        the_world->thread_join(c->thread[i]);
     while ((j = list_take(&c->waiting)) != NULL || (j = list_take(&c->finished)) != NULL)
         free(j);
     (void)pthread_cond_destroy(&c->wake);
@@ -173,7 +172,7 @@ ak_help(ak *k, ak_work_fn *work, ak_done_fn *done, void *arg)
     c->under_way++;
     (void)pthread_mutex_lock(&c->lock);
     list_add(&c->waiting, j);
-    (void)pthread_cond_signal(&c->wake);
+    the_world->wake(&c->wake, false);
     (void)pthread_mutex_unlock(&c->lock);
     return E_OK;
 }

@@ -3,10 +3,10 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -231,7 +231,7 @@ init_self(ak *k)
 {
     int rc;
 
-    (void)!getrandom(&k->random, sizeof k->random, 0);
+    (void)the_world->chance(&k->random, sizeof k->random);
     k->now_ns = ak__clock_ns();
     k->self = aligned_alloc(128, round_up(k->kind->self_size + 1, 128));
     if (k->self == NULL)

@@ -7,6 +7,7 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <poll.h>
 
@@ -58,6 +59,7 @@ ak_park(ak *k)
     if (ns == 0 || k->dead != 0 || something_waits(k))
         return 0;
     export_wire(k);
+    world_pause();
     wire_sleep(k->wire);
     if (something_waits(k)) {
         wire_awake(k->wire);

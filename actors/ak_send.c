@@ -7,6 +7,7 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <stdlib.h>
 
@@ -481,8 +482,11 @@ ak__publish(ak *k)
         if (!o->staged)
             continue;
         o->staged = false;
-        if (lane_publish(o->lane))
+        world_pause();
+        if (lane_publish(o->lane)) {
+            world_pause();
             wire_kick(k->wire, o->edge);
+        }
     }
 }
 

@@ -2,23 +2,14 @@
 #include "actors/registry_local.h"
 #include "actors/registry_internal.h"
 #include "proto/err.h"
+#include "proto/world.h"
 
-#include <time.h>
 #include <unistd.h>
-
-static int64_t
-wall_us(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static int
 run(const char *data_dir, const reg_ask *ask, view params, uint16_t *status, pack *reply)
 {
-    registry r = { .now_us = wall_us() };
+    registry r = { .now_us = the_world->wall_us() };
     int      rc = reg_open(&r, data_dir, NULL);
 
     if (rc < 0)

@@ -11,6 +11,7 @@
 #include "proto/err.h"
 #include "proto/hash.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -440,13 +441,13 @@ try_disk(const registry *r)
     char path[4200];
 
     snprintf(path, sizeof path, "%s/registry.try", r->dir);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = the_world->open(path, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0)
         return err_errno(errno, "open %s", path);
-    ssize_t n = write(fd, zeros, sizeof zeros);
-    int     failure = n < 0 ? errno : n < LEN ? ENOSPC : fdatasync(fd) < 0 ? errno : 0;
-    close(fd);
-    unlink(path);
+    ssize_t n = the_world->write(fd, zeros, sizeof zeros);
+    int     failure = n < 0 ? errno : n < LEN ? ENOSPC : the_world->datasync(fd) < 0 ? errno : 0;
+    the_world->close(fd);
+    the_world->unlink(path);
     return failure == 0 ? E_OK : err_errno(failure, "write %s", path);
 }
 

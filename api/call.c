@@ -11,11 +11,11 @@
 #include "api/front.h"
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <time.h>
 
 enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096 };
 #define NS_PER_MS    UINT64_C(1000000)
@@ -32,19 +32,13 @@ struct arena_chunk {
 uint64_t
 front_now_ns(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+    return the_world->now_ns();
 }
 
 int64_t
 front_wall_us(void)
 {
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    return the_world->wall_us();
 }
 
 /* ---- life ---- */

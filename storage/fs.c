@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "proto/err.h"
+#include "proto/world.h"
 
 enum { FORMAT_READER = 1, FORMAT_WRITER = 1 };
 
@@ -40,15 +41,15 @@ fs_path(char *out, const char *fmt, ...)
 int
 fs_sync_dir(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = the_world->open(path, O_RDONLY | O_DIRECTORY);
     int rc = E_OK;
 
     if (fd < 0)
         return err_errno(errno, "open directory %s", path);
     /* Some file systems cannot sync a directory and say EINVAL: nothing to be done there. */
-    if (fsync(fd) < 0 && errno != EINVAL)
+    if (the_world->sync(fd) < 0 && errno != EINVAL)
         rc = err_errno(errno, "sync directory %s", path);
-    close(fd);
+    the_world->close(fd);
     return rc;
 }
 
@@ -76,7 +77,7 @@ fs_make_dir(const char *path)
             continue;
         char kept = *p;
         *p = '\0';
-        if (mkdir(part, 0700) == 0)
+        if (the_world->make_dir(part) == 0)
             rc = sync_parent(part);
         else if (errno != EEXIST)
             rc = err_errno(errno, "make directory %s", part);
@@ -89,7 +90,7 @@ static int
 write_all(int fd, view content)
 {
     while (content.len > 0) {
-        ssize_t n = write(fd, content.at, content.len);
+        ssize_t n = the_world->write(fd, content.at, content.len);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -109,23 +110,23 @@ fs_write_file(const char *path, view content)
 
     if (rc < 0)
         return rc;
-    fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    fd = the_world->open(temp, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0)
         return err_errno(errno, "create %s", temp);
-    if (write_all(fd, content) < 0 || fsync(fd) < 0)
+    if (write_all(fd, content) < 0 || the_world->sync(fd) < 0)
         rc = err_errno(errno, "write %s", temp);
-    close(fd);
+    the_world->close(fd);
     if (rc == E_OK)
         rc = fs_rename(temp, path);
     if (rc < 0)
-        unlink(temp);
+        the_world->unlink(temp);
     return rc;
 }
 
 int
 fs_read_file(const char *path, char *out, size_t room, size_t *len)
 {
-    int     fd = open(path, O_RDONLY | O_CLOEXEC);
+    int     fd = the_world->open(path, O_RDONLY);
     size_t  got = 0;
     ssize_t n = 1;
     int     rc = E_OK;
@@ -134,13 +135,13 @@ fs_read_file(const char *path, char *out, size_t room, size_t *len)
     if (fd < 0)
         return err_errno(errno, "open %s", path);
     while (n > 0 && got < room - 1) {
-        n = read(fd, out + got, room - 1 - got);
+        n = the_world->read(fd, out + got, room - 1 - got);
         if (n > 0)
             got += (size_t)n;
     }
     if (n < 0)
         rc = err_errno(errno, "read %s", path);
-    close(fd);
+    the_world->close(fd);
     out[got] = '\0';
     *len = got;
     return rc;
@@ -149,7 +150,7 @@ fs_read_file(const char *path, char *out, size_t room, size_t *len)
 int
 fs_rename(const char *from, const char *to)
 {
-    if (rename(from, to) < 0)
+    if (the_world->rename(from, to) < 0)
         return err_errno(errno, "rename %s to %s", from, to);
     return sync_parent(to);
 }
@@ -160,18 +161,21 @@ is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+static void
+count_name(void *ctx, const char *name)
+{
+    (void)name;
+    ++*(uint32_t *)ctx;
+}
+
 bool
 fs_is_empty_dir(const char *path)
 {
-    DIR           *d = opendir(path);
-    struct dirent *e = NULL;
+    uint32_t names = 0;
 
-    if (d == NULL)
+    if (the_world->list(path, count_name, &names) < 0)
         return errno == ENOENT;
-    while ((e = readdir(d)) != NULL && is_dots(e->d_name))
-        ;
-    closedir(d);
-    return e == NULL;
+    return names == 0;
 }
 
 int

@@ -21,12 +21,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <unistd.h>
 
 #include "proto/err.h"
 #include "proto/hash.h"
 #include "proto/log.h"
+#include "proto/world.h"
 #include "storage/journal_file.h"
 
 enum {
@@ -254,10 +253,10 @@ remove_segment(journal *j, segment *s)
             j->segments[i] = j->segments[--j->segment_count];
     pthread_mutex_unlock(&j->lock);
     if (s->fd >= 0)
-        close(s->fd);
+        the_world->close(s->fd);
     /* A file that stays is found at the next start, without a block that is needed, and used again. */
     if (segment_path(j, s, path) == E_OK)
-        unlink(path);
+        the_world->unlink(path);
     free(s);
 }
 
@@ -296,13 +295,13 @@ open_file(journal *j, segment *s, bool for_blocks, bool create)
     if (j->direct) {
         int extra = O_DIRECT | (for_blocks && j->config.durability == JOURNAL_FSYNC ? O_DSYNC : 0);
 
-        s->fd = open(path, flags | extra, 0600);
+        s->fd = the_world->open(path, flags | extra);
         if (s->fd < 0 && errno == EINVAL)
             j->direct = false; /* and perhaps created: some file systems refuse after that */
         flags &= ~O_EXCL;
     }
     if (s->fd < 0 && !j->direct)
-        s->fd = open(path, flags, 0600);
+        s->fd = the_world->open(path, flags);
     if (s->fd < 0)
         return err_errno(errno, "open %s", path);
     return create ? fs_sync_dir(j->dir) : E_OK;
@@ -334,7 +333,7 @@ write_at(journal *j, int fd, const uint8_t *at, uint64_t len, uint64_t offset)
     uint64_t done = 0;
 
     while (done < len) {
-        ssize_t n = pwrite(fd, at + done, len - done, (off_t)(offset + done));
+        ssize_t n = the_world->pwrite(fd, at + done, len - done, (off_t)(offset + done));
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -355,7 +354,7 @@ write_at(journal *j, int fd, const uint8_t *at, uint64_t len, uint64_t offset)
 static int
 sync_file(int fd)
 {
-    return fdatasync(fd) < 0 ? err_errno(errno, "sync the journal") : E_OK;
+    return the_world->datasync(fd) < 0 ? err_errno(errno, "sync the journal") : E_OK;
 }
 
 /* Zeros `len` more bytes of a segment that is being prepared; FREE when it is done. */
@@ -378,7 +377,7 @@ prepare_piece(journal *j, segment *s, uint64_t len)
     if (rc < 0) {
         remove_segment(j, s);
     } else if (s->written == s->limit) {
-        close(s->fd);
+        the_world->close(s->fd);
         s->fd = -1;
         set_state(j, s, SEGMENT_FREE);
     }
@@ -461,7 +460,7 @@ begin_segment(journal *j, uint64_t len, segment **out)
     if (rc < 0)
         return rc;
     if (s == NULL && (s = find_state(j, SEGMENT_PREPARING)) != NULL && s->fd >= 0) {
-        close(s->fd);
+        the_world->close(s->fd);
         s->fd = -1;
     }
     if (s == NULL)
@@ -486,7 +485,7 @@ begin_segment(journal *j, uint64_t len, segment **out)
 static void
 end_segment(journal *j, segment *s, bool bad)
 {
-    close(s->fd);
+    the_world->close(s->fd);
     s->fd = -1;
     s->bad = bad;
     if (s->last_lsn == 0)
@@ -683,7 +682,7 @@ make_id(const journal *j, uuid *id)
     int               rc = fs_path(path, "%s/ID", j->dir);
 
     while (uuid_eq(id, &none))
-        if (getrandom(id->b, sizeof id->b, 0) != sizeof id->b)
+        if (the_world->chance(id->b, sizeof id->b) < 0)
             return err_errno(errno, "journal id");
     return rc < 0 ? rc : fs_write_file(path, view_of(id->b, sizeof id->b));
 }
@@ -800,7 +799,7 @@ journal_close(journal **jp)
         return;
     for (uint32_t i = 0; i < j->segment_count; i++) {
         if (j->segments[i]->fd >= 0)
-            close(j->segments[i]->fd);
+            the_world->close(j->segments[i]->fd);
         free(j->segments[i]);
     }
     free(j->segments);

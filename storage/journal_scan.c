@@ -15,18 +15,16 @@
  */
 #include "storage/journal_file.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "proto/err.h"
 #include "proto/hash.h"
 #include "proto/log.h"
+#include "proto/world.h"
 
 enum {
     READ_PIECE = 1 << 20,
@@ -58,7 +56,7 @@ typedef struct scan {
     uuid                     *id;
     char                      dir[FS_PATH_MAX];
     scan_file                *files;
-    uint32_t                  file_count;
+    uint32_t                  file_count, file_room;
     entry                    *entries;
     uint64_t                  entry_count, entry_room;
     uint8_t                  *bytes; /* of one file */
@@ -83,30 +81,29 @@ by_name(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static void
+list_file(void *ctx, const char *text)
+{
+    scan    *s = ctx;
+    uint64_t name;
+    int      end = 0;
+
+    if (s->file_count == FILES_MAX || sscanf(text, "%8" SCNu64 ".seg%n", &name, &end) != 1 ||
+        end == 0 || text[end] != '\0')
+        return;
+    if (s->file_count == s->file_room) {
+        s->file_room = s->file_room == 0 ? 64 : 2 * s->file_room;
+        s->files = realloc(s->files, s->file_room * sizeof *s->files);
+        ASSERT(s->files != NULL);
+    }
+    s->files[s->file_count++] = (scan_file){ .name = name };
+}
+
 static int
 list_files(scan *s)
 {
-    DIR           *d = opendir(s->dir);
-    struct dirent *e;
-    uint32_t       room = 0;
-
-    if (d == NULL)
+    if (the_world->list(s->dir, list_file, s) < 0)
         return err_errno(errno, "open directory %s", s->dir);
-    while ((e = readdir(d)) != NULL && s->file_count < FILES_MAX) {
-        uint64_t name;
-        int      end = 0;
-
-        if (sscanf(e->d_name, "%8" SCNu64 ".seg%n", &name, &end) != 1 || end == 0 ||
-            e->d_name[end] != '\0')
-            continue;
-        if (s->file_count == room) {
-            room = room == 0 ? 64 : 2 * room;
-            s->files = realloc(s->files, room * sizeof *s->files);
-            ASSERT(s->files != NULL);
-        }
-        s->files[s->file_count++] = (scan_file){ .name = name };
-    }
-    closedir(d);
     if (s->file_count > 0)
         qsort(s->files, s->file_count, sizeof *s->files, by_name);
     return E_OK;
@@ -118,7 +115,7 @@ read_bytes(scan *s, int fd)
 {
     for (uint64_t at = 0; at < s->bytes_len;) {
         uint64_t want = min_u64(READ_PIECE, s->bytes_len - at);
-        ssize_t  n = pread(fd, s->bytes + at, want, (off_t)at);
+        ssize_t  n = the_world->pread(fd, s->bytes + at, want, (off_t)at);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -134,28 +131,28 @@ static int
 load_file(scan *s, uint32_t i)
 {
     char        path[FS_PATH_MAX];
-    struct stat st;
+    world_file  about;
     int         fd;
     int         rc = file_path(s, &s->files[i], path);
 
     if (rc < 0 || s->loaded == i)
         return rc;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0) {
+    fd = the_world->open(path, O_RDONLY);
+    if (fd < 0 || the_world->about(fd, &about) < 0) {
         rc = err_errno(errno, "open %s", path);
         if (fd >= 0)
-            close(fd);
+            the_world->close(fd);
         return rc;
     }
-    s->files[i].size = (uint64_t)st.st_size;
-    s->bytes_len = min_u64((uint64_t)st.st_size, JOURNAL_SEGMENT_BYTES_MAX);
+    s->files[i].size = about.len;
+    s->bytes_len = min_u64(about.len, JOURNAL_SEGMENT_BYTES_MAX);
     if (s->bytes_len > s->bytes_room) {
         s->bytes = realloc(s->bytes, s->bytes_len);
         ASSERT(s->bytes != NULL);
         s->bytes_room = s->bytes_len;
     }
     read_bytes(s, fd);
-    close(fd);
+    the_world->close(fd);
     s->loaded = i;
     return E_OK;
 }

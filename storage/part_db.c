@@ -13,11 +13,9 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "proto/err.h"
+#include "proto/world.h"
 
 enum {
     WRITE_BUFFER_BYTES = 16 << 20,
@@ -40,8 +38,7 @@ struct part_db {
     pthread_rwlock_t use;        /* written: the handle is exchanged */
     pthread_mutex_t  iters_lock; /* guards the list */
     db_iter *iters;
-    dev_t    device;
-    ino_t    inode;
+    uint64_t device, inode;
     uint32_t refs;
     bool     owned; /* by a part */
     bool     read_only;
@@ -86,12 +83,12 @@ free_db(part_db *d)
 static part_db *
 find(const char *dir)
 {
-    struct stat st;
+    world_file at;
 
-    if (stat(dir, &st) < 0)
+    if (the_world->look(dir, &at) < 0)
         return NULL;
     for (part_db *d = open_ones; d != NULL; d = d->next)
-        if (d->device == st.st_dev && d->inode == st.st_ino)
+        if (d->device == at.device && d->inode == at.inode)
             return d;
     return NULL;
 }
@@ -99,12 +96,10 @@ find(const char *dir)
 int
 part_db_space(const char *dir)
 {
-    struct statvfs fs;
-    uint64_t       space;
+    uint64_t space;
 
-    if (statvfs(dir, &fs) < 0)
+    if (the_world->space(dir, &space) < 0)
         return err_errno(errno, "look at %s", dir);
-    space = (uint64_t)fs.f_bavail * fs.f_frsize;
     return space >= SPACE_MIN ? E_OK : err(E_NOSPACE, "%" PRIu64 " bytes are free in %s", space, dir);
 }
 
@@ -112,10 +107,11 @@ part_db_space(const char *dir)
 static int
 open_within_space(part_db *d, const rocks_config *config)
 {
-    char path[FS_PATH_MAX];
-    int  rc = fs_path(path, "%s/db/CURRENT", config->dir);
+    char       path[FS_PATH_MAX];
+    world_file at;
+    int        rc = fs_path(path, "%s/db/CURRENT", config->dir);
 
-    if (rc == E_OK && access(path, F_OK) == 0 && part_db_space(config->dir) == E_NOSPACE) {
+    if (rc == E_OK && the_world->look(path, &at) == 0 && part_db_space(config->dir) == E_NOSPACE) {
         rc = fs_check_format(config->dir, config->what);
         if (rc == E_OK && rocks_reopen(&d->rocks, config, false) == E_OK)
             d->read_only = true;
@@ -130,11 +126,11 @@ open_new(part_db **out, const char *dir, uint64_t cache_bytes)
 {
     rocks_config config = config_of(dir, cache_bytes);
     part_db     *d = new_db();
-    struct stat  st = { 0 };
+    world_file   at = { 0 };
     int          rc;
 
     rc = open_within_space(d, &config);
-    if (rc == E_OK && stat(dir, &st) < 0) {
+    if (rc == E_OK && the_world->look(dir, &at) < 0) {
         rc = err_errno(errno, "stat %s", dir);
         rocks_close(&d->rocks);
     }
@@ -142,8 +138,8 @@ open_new(part_db **out, const char *dir, uint64_t cache_bytes)
         free_db(d);
         return rc;
     }
-    d->device = st.st_dev;
-    d->inode = st.st_ino;
+    d->device = at.device;
+    d->inode = at.inode;
     d->next = open_ones;
     open_ones = d;
     *out = d;

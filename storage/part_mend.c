@@ -14,23 +14,14 @@
  * was reported failed is there), only the journal knows them: E_GONE, and the owner has to start anew.
  */
 #include <inttypes.h>
-#include <time.h>
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 #include "storage/part_inner.h"
 
 #define MEND_WAIT_NS     (250ull * 1000000)
 #define MEND_WAIT_MAX_NS (4000ull * 1000000)
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 void
 part_break(part *p, int rc)
@@ -38,7 +29,7 @@ part_break(part *p, int rc)
     ASSERT(rc < 0);
     p->broken = rc;
     p->mend_wait_ns = MEND_WAIT_NS;
-    p->mend_at_ns = now_ns() + p->mend_wait_ns;
+    p->mend_at_ns = the_world->now_ns() + p->mend_wait_ns;
     if (err_text()[0] != '\0') /* the caller's, while we log ours */
         log_error("part.broken", "dir=%s error=%s", p->dir, log_quote(view_str(err_text())));
     err_clear();
@@ -109,14 +100,14 @@ part_mend(part *p)
 {
     int rc = E_OK;
 
-    if (p->syncing || now_ns() < p->mend_at_ns)
+    if (p->syncing || the_world->now_ns() < p->mend_at_ns)
         return err(p->broken, "partition %u seals nothing until its database takes writes again", p->config.number);
     rc = open_anew(p);
     if (rc < 0) {
         /* Space may come back at any time; a fault that lasts is not to be hammered at. */
         if (rc != E_NOSPACE)
             p->mend_wait_ns = min_u64(2 * p->mend_wait_ns, MEND_WAIT_MAX_NS);
-        p->mend_at_ns = now_ns() + p->mend_wait_ns;
+        p->mend_at_ns = the_world->now_ns() + p->mend_wait_ns;
         return err(rc, "mend partition %u", p->config.number);
     }
     part_touch_log(p);

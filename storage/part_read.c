@@ -15,6 +15,7 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "proto/world.h"
 #include "storage/chunk.h"
 #include "storage/part_inner.h"
 
@@ -44,6 +45,7 @@ part_reader_open(part_reader **out, const char *dir, uint16_t number, bool same_
                  const char *scratch, uint64_t cache_bytes)
 {
     char         current[FS_PATH_MAX];
+    world_file   at;
     part_reader *r = calloc(1, sizeof *r);
     int          rc;
 
@@ -55,7 +57,7 @@ part_reader_open(part_reader **out, const char *dir, uint16_t number, bool same_
         rc = fs_path(current, "%s/db/CURRENT", r->dir);
     if (rc == E_OK && same_process)
         rc = part_db_borrow(&r->db, r->dir);
-    else if (rc == E_OK && access(current, F_OK) < 0)
+    else if (rc == E_OK && the_world->look(current, &at) < 0)
         rc = E_AGAIN;
     else if (rc == E_OK)
         rc = part_db_follow(&r->db, r->dir, scratch, cache_bytes);

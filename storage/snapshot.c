@@ -3,8 +3,10 @@
 
 #include "proto/err.h"
 #include "proto/hash.h"
+#include "proto/world.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,19 +19,34 @@ typedef struct head {
 } head;
 
 static int
+write_all(int fd, const void *at, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = the_world->write(fd, (const uint8_t *)at + done, len - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+static int
 write_file(const char *path, const snapshot *s)
 {
     size_t len = (size_t)s->count * s->record_size;
     head   h = { s->kind, SNAPSHOT_VERSION, s->record_size, s->count, crc32c(0, s->records, len), 0 };
-    FILE  *f = fopen(path, "we");
-    bool   sound;
+    int    fd = the_world->open(path, O_WRONLY | O_CREAT | O_TRUNC);
+    int    rc = E_OK;
 
-    if (f == NULL)
+    if (fd < 0)
         return err_errno(errno, "open %s", path);
-    sound = fwrite(&h, sizeof h, 1, f) == 1 && (len == 0 || fwrite(s->records, len, 1, f) == 1);
-    if (fclose(f) != 0 || !sound)
-        return err_errno(errno, "write %s", path);
-    return E_OK;
+    if (write_all(fd, &h, sizeof h) < 0 || write_all(fd, s->records, len) < 0)
+        rc = err_errno(errno, "write %s", path);
+    the_world->close(fd);
+    return rc;
 }
 
 int
@@ -43,38 +60,53 @@ snapshot_save(const char *path, const snapshot *s)
     rc = write_file(fresh, s);
     if (rc < 0)
         return rc;
-    return rename(fresh, path) < 0 ? err_errno(errno, "rename %s", fresh) : E_OK;
+    return the_world->rename(fresh, path) < 0 ? err_errno(errno, "rename %s", fresh) : E_OK;
 }
 
 static bool
-read_file(FILE *f, snapshot *s)
+read_all(int fd, void *at, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = the_world->read(fd, (uint8_t *)at + done, len - done);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        done += (size_t)n;
+    }
+    return true;
+}
+
+static bool
+read_file(int fd, snapshot *s)
 {
     head   h;
     size_t len;
 
-    if (fread(&h, sizeof h, 1, f) != 1 || h.kind != s->kind || h.version != SNAPSHOT_VERSION
+    if (!read_all(fd, &h, sizeof h) || h.kind != s->kind || h.version != SNAPSHOT_VERSION
         || h.record_size != s->record_size || h.count == 0
         || (uint64_t)h.count * h.record_size > SNAPSHOT_LEN_MAX)
         return false;
     len = (size_t)h.count * h.record_size;
     s->records = malloc(len);
     s->count = h.count;
-    return s->records != NULL && fread(s->records, len, 1, f) == 1 && crc32c(0, s->records, len) == h.crc;
+    return s->records != NULL && read_all(fd, s->records, len) && crc32c(0, s->records, len) == h.crc;
 }
 
 void
 snapshot_load(const char *path, snapshot *s)
 {
-    FILE *f = fopen(path, "re");
+    int fd = the_world->open(path, O_RDONLY);
 
     s->records = NULL;
     s->count = 0;
-    if (f == NULL)
+    if (fd < 0)
         return;
-    if (!read_file(f, s)) {
+    if (!read_file(fd, s)) {
         free(s->records);
         s->records = NULL;
         s->count = 0;
     }
-    fclose(f);
+    the_world->close(fd);
 }

@@ -14,6 +14,7 @@
 #include "transport/pages.h"
 
 #include "proto/err.h"
+#include "proto/world.h"
 #include "proto/hash.h"
 
 #include <errno.h>
@@ -21,9 +22,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BOARD_ABI = 1, REGISTRY_FILES = BOARD_RULES + 1, PART_FILES = BOARD_FILES - REGISTRY_FILES };
@@ -134,7 +133,7 @@ create_words(const char *dir, const board_limits *l)
     int            rc;
 
     (void)snprintf(path, sizeof path, "%s/words", dir);
-    if (getrandom(&c.secret, sizeof c.secret, 0) != (ssize_t)sizeof c.secret)
+    if (the_world->chance(&c.secret, sizeof c.secret) < 0)
         return err_errno(errno, "random");
     rc = pages_make(path, words_len(l), words_len(l), &fd);
     if (rc < 0)
@@ -492,14 +491,14 @@ place_for_blocked(board *b)
     table          *t = b->t[BOARD_BLOCKED];
     uint32_t        capacity = table_capacity(t);
     board_blocked   old;
-    struct timespec now;
+    int64_t         now_us;
 
     if (table_count(t) < capacity)
         return table_count(t) + 1;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
+    now_us = the_world->wall_us();
     for (uint32_t i = 0; i < capacity; i++) {
         b->expired_at = b->expired_at % capacity + 1;
-        if (table_read(t, b->expired_at, &old) && old.until_us < (int64_t)now.tv_sec * 1000000)
+        if (table_read(t, b->expired_at, &old) && old.until_us < now_us)
             return b->expired_at;
     }
     return 0;

@@ -21,6 +21,7 @@
 #include "transport/slot.h"
 
 #include "proto/err.h"
+#include "proto/world.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -86,6 +87,7 @@ struct wire {
     bool         armed; /* the timer */
     bool         gate_reachable;
     int          timer; /* of the roads */
+    void        *bell;  /* of the world, where that has bells of its own */
     gate        *gate;
     peer       **peers;
     uint32_t     peer_count;
@@ -168,6 +170,8 @@ be_reachable(wire *w)
 {
     int rc = E_OK;
 
+    if (w->bell != NULL)
+        return E_OK;
     if (!w->reachable)
         rc = bind_at(w, w->pull, "bell", false);
     w->reachable = rc == E_OK;
@@ -208,6 +212,10 @@ open_sockets(wire *w)
 {
     int rc;
 
+    if (the_world->bells != NULL) {
+        w->bell = the_world->bells->open(w->self, w->epoch);
+        return w->bell != NULL ? E_OK : err(E_NOMEM, "bell");
+    }
     w->epoll = epoll_create1(EPOLL_CLOEXEC);
     w->poke_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w->pull = zmq_socket(w->ctx, ZMQ_PULL);
@@ -277,6 +285,8 @@ wire_close(wire **wp)
         free(w->peers[i]);
     }
     close_socket(w->pull);
+    if (w->bell != NULL)
+        the_world->bells->close(w->bell);
     if (w->epoll >= 0)
         (void)close(w->epoll);
     if (w->poke_fd >= 0)
@@ -366,6 +376,7 @@ wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t
     int  rc = E_OK;
 
     if (c == CARRIER_ZMQ) {
+        ASSERT(w->bell == NULL); /* that world has no roads */
         rc = open_gate(w, same_process);
         if (rc == E_OK)
             rc = lane_make_private(l, capacity, from, w->self, 0);
@@ -488,9 +499,10 @@ ring(wire *w, peer *p)
 {
     uint64_t parked = slot_parked(p->slot);
 
-    if ((parked & 1) == 0 || parked == p->rung || !bell_ready(w, p))
+    if ((parked & 1) == 0 || parked == p->rung)
         return;
-    if (!send_note(p->push))
+    if (w->bell != NULL ? !the_world->bells->ring(p->who, slot_epoch(p->slot))
+                        : !bell_ready(w, p) || !send_note(p->push))
         return; /* it is gone, or has not taken earlier notes: those wake it */
     p->rung = parked;
     w->counts.bells_rung++;
@@ -539,6 +551,17 @@ take_notes(wire *w)
         else
             w->notes_left = zmq_errno() == EINTR;
     return w->counts.bells_heard != heard;
+}
+
+/* The world's own bell instead of sockets. */
+static bool
+pump_bell(wire *w)
+{
+    uint64_t heard = the_world->bells->heard(w->bell);
+    bool     poked = atomic_exchange(&w->poked, false);
+
+    w->counts.bells_heard += heard;
+    return heard > 0 || poked;
 }
 
 static void
@@ -601,6 +624,8 @@ wire_pump(wire *w)
     if (!w->look && !w->has_roads && w->gate == NULL)
         return false;
     w->look = false;
+    if (w->bell != NULL)
+        return pump_bell(w);
     n = epoll_wait(w->epoll, ev, EVENTS_MAX, 0);
     for (int i = 0; i < n; i++)
         news |= on_ready(w, (int32_t)ev[i].data.u32);
@@ -666,6 +691,12 @@ wire_wait(wire *w, uint64_t ns, const int *fds, bool *ready, uint32_t fd_count)
     int             n;
 
     ASSERT(fd_count <= WIRE_FOREIGN_MAX);
+    if (w->bell != NULL) {
+        the_world->bells->wait(w->bell, ns);
+        memset(ready, 0, fd_count * sizeof *ready);
+        w->look = true;
+        return;
+    }
     for (uint32_t i = 0; i < fd_count; i++)
         p[1 + i] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
     n = ppoll(p, 1 + fd_count, ns == UINT64_MAX ? NULL : &wait, NULL);
@@ -681,14 +712,18 @@ wire_poke(wire *w)
 {
     uint64_t one = 1;
 
-    if (!atomic_exchange(&w->poked, true))
+    if (atomic_exchange(&w->poked, true))
+        return;
+    if (w->bell != NULL)
+        the_world->bells->poke(w->bell);
+    else
         (void)!write(w->poke_fd, &one, sizeof one);
 }
 
 uint32_t
 wire_fds(const wire *w, int *fds, uint32_t room)
 {
-    if (room == 0)
+    if (room == 0 || w->bell != NULL)
         return 0;
     fds[0] = w->epoll;
     return 1;
