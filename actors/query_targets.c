@@ -254,7 +254,8 @@ look_at(targets *t, const board *b, uint32_t no)
     board_machine m;
 
     if (!table_read(board_table(b, BOARD_MACHINES, 0), no, &m) || m.tenant != t->head.tenant
-        || !(m.flags & BOARD_LIVE) || m.part >= board_parts(b))
+        || !(m.flags & BOARD_LIVE) || m.part >= board_parts(b)
+        || (t->head.group != 0 && m.group != t->head.group))
         return E_OK;
     m.no = no;
     return t->head.metrics > 0 ? add_named(t, b, &m) : add_all(t, b, &m);

@@ -150,6 +150,19 @@ op_group_get(reg_call *c)
     return 200;
 }
 
+/* What machines on the board say of their group. */
+static uint16_t
+op_group_no(reg_call *c)
+{
+    const reg_group *g = reg_group_of(c, "id");
+
+    if (g == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    pack_map(c->out, 1);
+    pack_name_int(c->out, "no", g->no);
+    return 200;
+}
+
 /* ---- create, change, delete ---- */
 /* What a request says of a group, checked; borrowed. */
 typedef struct wanted {
@@ -284,5 +297,6 @@ op_group_delete(reg_call *c)
 const reg_op_fn reg_group_ops[] = {
     { REG_GROUP_LIST, op_group_list },     { REG_GROUP_CREATE, op_group_create },
     { REG_GROUP_GET, op_group_get },       { REG_GROUP_UPDATE, op_group_update },
-    { REG_GROUP_DELETE, op_group_delete }, { 0 },
+    { REG_GROUP_DELETE, op_group_delete }, { REG_GROUP_NO, op_group_no },
+    { 0 },
 };

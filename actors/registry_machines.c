@@ -168,6 +168,7 @@ shown(const reg_machine *m)
                             .flags = m->deleted || !m->active ? 0 : BOARD_LIVE,
                             .offline_after_s = m->offline_after_s,
                             .part = m->part,
+                            .group = m->group == NULL ? 0 : m->group->no,
                             .open_alerts = m->open_alerts,
                             .open_critical = m->open_critical,
                             .open_warning = m->open_warning,

@@ -29,6 +29,7 @@ enum {
     MESSAGE_MAX = 512 << 10,
     PAD = 16,
     KEPT_INTAKES = 64,
+    ERRORS_MAX = 10000, /* listed in a 207; the rest is only counted, or an answer could be 40 bodies long */
     UNIT_MAX = 256,
 };
 #define FUTURE_US (INT64_C(5) * 60 * 1000000)
@@ -84,6 +85,7 @@ struct intake {
     uint8_t *copy; /* of a body without readable bytes behind it */
     view     body;
     json_out errors;
+    uint32_t listed; /* of the rejected ones */
     int64_t  now_us;
     uint32_t readings;
     uint32_t ceiling;
@@ -167,7 +169,7 @@ intake_new(ingest_jobs *j, call *c)
     in->c = c;
     in->copy = NULL;
     in->next = NULL;
-    in->readings = in->accepted = in->rejected = in->waiting = 0;
+    in->readings = in->accepted = in->rejected = in->waiting = in->listed = 0;
     in->queued = in->over = false;
     in->last_machine = (view){ 0 };
     json_reset(&in->errors);
@@ -385,13 +387,21 @@ sink_add(intake *in, uint16_t part, uint32_t machine, const reading *r)
 
 /* ---- judging ---- */
 
-static void
-error_open(json_out *j, uint32_t index)
+/* False: enough are listed. */
+static bool
+error_open(intake *in, uint32_t index)
 {
+    json_out *j = &in->errors;
+
+    in->rejected++;
+    if (in->listed == ERRORS_MAX)
+        return false;
+    in->listed++;
     if (j->len == 0)
         json_open(j, '[');
     json_open(j, '{');
     json_name_int(j, "index", index);
+    return true;
 }
 
 static void
@@ -399,11 +409,12 @@ reject(intake *in, enum reading_error code, const reading *r)
 {
     json_out *j = &in->errors;
     char      text[1400];
-    size_t    n = reading_error_text(code, r->member, text, sizeof text);
+    size_t    n;
     bool      named = r->machine.len > 0 || code == READING_UNKNOWN_MACHINE;
 
-    in->rejected++;
-    error_open(j, in->readings);
+    if (!error_open(in, in->readings))
+        return;
+    n = reading_error_text(code, r->member, text, sizeof text);
     if (named && code != READING_NOT_OBJECT)
         json_name_string(j, "machine_identifier", r->machine);
     else
@@ -510,8 +521,8 @@ add_limit_errors(intake *in)
                 0)
                 continue;
             in->accepted--;
-            in->rejected++;
-            error_open(j, s->newcomers[i].reading);
+            if (!error_open(in, s->newcomers[i].reading))
+                continue;
             if (table_read(board_table(in->c->f->board, BOARD_MACHINES, 0), row.machine, &m))
                 json_name_string(j, "machine_identifier",
                                  board_string(in->c->f->board, BOARD_MACHINES, 0, m.identifier));
@@ -832,18 +843,38 @@ padded(intake *in)
     return view_of(in->copy, body.len);
 }
 
-static void
-start_decoder(intake *in, bool msgpack)
+typedef struct ingest_format {
+    const char *type;
+    void (*start)(readings_decoder *d, view body);
+    enum readings_next (*next)(readings_decoder *d, reading *out);
+    bool padded;    /* looks behind the end of the body */
+    bool unlimited; /* by a number of readings: its length bounds it */
+} ingest_format;
+
+static const ingest_format formats[] = {
+    { "application/json", readings_json_start, readings_json_next, true, false },
+    { "application/msgpack", readings_msgpack_start, readings_msgpack_next, false, false },
+    { "application/x-msgpack", readings_msgpack_start, readings_msgpack_next, false, false },
+    { "application/x-ndjson", readings_ndjson_start, readings_json_next, true, true },
+    { "application/jsonl", readings_ndjson_start, readings_json_next, true, true },
+};
+
+/* No type at all: JSON. */
+static const ingest_format *
+format_of(view type)
 {
-    if (msgpack) {
-        in->body = in->c->bytes;
-        in->decode = readings_msgpack_next;
-        readings_msgpack_start(&in->decoder, in->body);
-    } else {
-        in->body = padded(in);
-        in->decode = readings_json_next;
-        readings_json_start(&in->decoder, in->body);
-    }
+    for (size_t i = 0; i < COUNT_OF(formats); i++)
+        if (type.len == 0 || call_type_is(type, formats[i].type))
+            return &formats[i];
+    return NULL;
+}
+
+static void
+start_decoder(intake *in, const ingest_format *format)
+{
+    in->body = format->padded ? padded(in) : in->c->bytes;
+    in->decode = format->next;
+    format->start(&in->decoder, in->body);
 }
 
 static void
@@ -857,27 +888,27 @@ enqueue(ingest_jobs *j, intake *in)
 static void
 post_ingest(call *c)
 {
-    const options *o = c->f->options;
-    ingest_jobs   *j = c->f->jobs;
-    view           type = call_header(c, "content-type");
-    bool            msgpack =
-        call_type_is(type, "application/msgpack") || call_type_is(type, "application/x-msgpack");
-    intake *in;
+    const options       *o = c->f->options;
+    ingest_jobs         *j = c->f->jobs;
+    const ingest_format *format = format_of(call_header(c, "content-type"));
+    intake              *in;
 
-    if (!msgpack && type.len > 0 && !call_type_is(type, "application/json")) {
-        call_fail(c, 415, "Content type must be application/json or application/msgpack.");
+    if (format == NULL) {
+        call_fail(c, 415,
+                  "Content type must be application/json, application/x-ndjson or "
+                  "application/msgpack.");
         return;
     }
     in = intake_new(j, c);
     call_keep(c, in, intake_drop);
     in->now_us = front_wall_us();
-    in->ceiling = (uint32_t)o->limits_readings_per_request;
+    in->ceiling = format->unlimited ? UINT32_MAX : (uint32_t)o->limits_readings_per_request;
     in->rows_max = (uint32_t)min_u64(in->ceiling, c->bytes.len / READING_MIN + 1);
     in->durability = o->storage_durability;
     in->in_lanes =
         c->bytes.len <= SLICED_FROM &&
         sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK <= MESSAGE_MAX;
-    start_decoder(in, msgpack);
+    start_decoder(in, format);
     if (c->bytes.len > SLICED_FROM)
         enqueue(j, in);
     else

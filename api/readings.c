@@ -615,17 +615,54 @@ take_group(source s, series_query *q)
     q->head.group_by = i < 0 ? GROUP_SERIES : (uint8_t)i;
 }
 
+/* The number of a machine group is known; the machines on the board say theirs. */
+static void
+have_group_no(call *c, const ak_msg *reply)
+{
+    series_query *q = call_kept(c);
+    reg_done      head;
+    view          value;
+    pack_doc      d;
+    int64_t       no = 0;
+
+    if (!call_reg_reply(c, reply, &head, &value))
+        return;
+    if (head.status != 200) {
+        route_registry_answer(c, reply);
+        return;
+    }
+    if (pack_open(&d, value) == E_OK) {
+        (void)pack_get_int(pack_root(&d), "no", &no);
+        pack_doc_close(&d);
+    }
+    if (no <= 0 || no > UINT32_MAX) {
+        err_clear();
+        call_unavailable(c, KIND_REGISTRY, E_BAD);
+        return;
+    }
+    q->head.group = (uint32_t)no;
+    send_query(c, q);
+}
+
+static void
+ask_group_no(call *c, view id)
+{
+    pack p;
+
+    pack_init(&p);
+    pack_map(&p, 1);
+    pack_name_str(&p, "id", id);
+    call_registry(c, REG_GROUP_NO, pack_view(&p), have_group_no);
+    pack_fini(&p);
+}
+
 static void
 post_query(call *c)
 {
     source        s = { "body", call_body(c) };
     series_query *q = query_new(c);
-    const cJSON  *group = cJSON_GetObjectItemCaseSensitive(s.from, "group_id");
+    view          group = string_member(s.from, "group_id");
 
-    if (group != NULL && !cJSON_IsNull(group)) {
-        bad(c, s, "group_id", "Machine groups are not supported by this version.");
-        return;
-    }
     take_group(s, q);
     if (!take_common(c, s, q) || !take_metrics(c, s, "metrics", q) || !take_machines(c, s, q))
         return;
@@ -634,7 +671,10 @@ post_query(call *c)
         finish(c, q); /* an empty list is no machine, not all of them */
         return;
     }
-    send_query(c, q);
+    if (group.at != NULL)
+        ask_group_no(c, group);
+    else
+        send_query(c, q);
 }
 
 /* ---- rows ---- */
@@ -674,7 +714,7 @@ static const schema range_schema = { "ReadingsRange", range_fields };
 static const field query_fields[] = {
     { "machine_ids", FIELD_ARRAY, FIELD_NULL, 0, MACHINES_MAX, NULL, machine_item,
       "machines; none: all" },
-    { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "machines of a group" },
+    { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "machines of this group, not of those below it" },
     { "metrics", FIELD_ARRAY, FIELD_NULL, 0, METRICS_MAX, NULL, metric_item, "names; none: all" },
     { "group_by", FIELD_ENUM, FIELD_NULL, 0, 0, "machine|metric|all", NULL,
       "fold series together" },

@@ -135,8 +135,10 @@ typedef struct query_head {
     int64_t  end_us;
     int64_t  cursor_us;  /* continue at this time (bucket start or reading); INT64_MIN: from the start */
     int64_t  anchor_us;  /* cursor_us is an empty bucket: the bucket with readings that it is filled from */
+    uint32_t group;      /* machines of this machine group alone; 0: of any or none */
+    uint32_t spare2;
 } query_head;
-_Static_assert(sizeof(query_head) == 64, "layout");
+_Static_assert(sizeof(query_head) == 72, "layout");
 
 /* ---- MSG_RESULT: parts of the answer -------------------------------------------------
  * kind RESULT_SERIES: result_series, metric bytes, unit bytes.  Opens a series.

@@ -2,8 +2,9 @@
 import uuid
 
 import pytest
+import requests
 
-from haltless import Tenant
+from haltless import Pusher, Tenant, reading
 
 pytestmark = pytest.mark.short
 
@@ -137,3 +138,32 @@ def test_groups_outlive_a_restart(own_server):
     assert tenant.get("/machine-groups").json() == before
     assert tenant.get(f"/machines/{m['id']}").json()["group_id"] == first["id"]
     assert [g["machine_count"] for g in before["items"]] == [1, 0]
+
+
+def test_a_query_over_a_group_is_of_its_own_machines(server, tenant):
+    top = group(tenant, "top")
+    low = group(tenant, "low", top["id"])
+    made = {name: tenant.machine(name, **({"group_id": g["id"]} if g else {}))["id"]
+            for name, g in (("T-1", top), ("T-2", top), ("L", low), ("none", None))}
+    pusher = Pusher(server, tenant.key()["key"])
+    assert pusher.push([reading(name) for name in made]).json()["accepted_count"] == 4
+
+    def machines(body, by=tenant):
+        answer = by.post("/readings/query", {"start": "2026-04-04T00:00:00Z", "end": "2026-04-05T00:00:00Z", **body})
+        assert answer.status_code == 200, answer.text
+        return [s["machine_id"] for s in answer.json()["series"]]
+
+    assert sorted(machines({"group_id": top["id"]})) == sorted([made["T-1"], made["T-2"]])
+    assert machines({"group_id": low["id"]}) == [made["L"]]
+    assert machines({"group_id": low["id"], "machine_ids": [made["T-1"], made["L"]]}) == [made["L"]]
+    assert len(machines({"group_id": None})) == 4
+    assert tenant.patch(f"/machines/{made['T-1']}", {"group_id": low["id"]}).status_code == 200
+    assert machines({"group_id": top["id"]}) == [made["T-2"]]
+    key = {"X-API-Key": tenant.key(scopes=["read:sensors"])["key"]}
+    answer = requests.post(server.api + "/readings/query", headers=key, json={"group_id": top["id"]})
+    assert [i["machine_id"] for i in answer.json()["series"]] == [made["T-2"]]
+    for id in (str(uuid.uuid4()), group(Tenant(server), "theirs")["id"]):
+        assert said(tenant.post("/readings/query", {"group_id": id})) == UNKNOWN
+    assert tenant.delete(f"/machine-groups/{low['id']}").status_code == 204
+    assert machines({"machine_ids": [made["L"]]}) == [made["L"]]
+    assert said(tenant.post("/readings/query", {"group_id": low["id"]})) == UNKNOWN

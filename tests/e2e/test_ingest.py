@@ -217,3 +217,50 @@ def test_a_new_unit_is_shown(tenant, pusher):
     latest = tenant.get(f"/machines/{machine['id']}/readings/latest").json()["readings"]
     assert latest == [{"metric_name": "temperature", "value": 1, "unit": "kelvin",
                        "timestamp": "2026-04-04T10:31:00Z"}]
+
+
+def lines(readings):
+    return "".join(json.dumps(r) + "\n" for r in readings).encode()
+
+
+def push_lines(pusher, body, **headers):
+    return pusher.push_raw(body, content_type="application/x-ndjson", headers=headers)
+
+
+def test_json_lines_are_a_reading_a_line(tenant, pusher):
+    tenant.machine("M")
+    answer = push_lines(pusher, b"\n \r\n" + lines([reading("M"), reading("nobody"), reading("M", value="x")])
+                        + json.dumps(reading("M", metric="last")).encode())
+    assert (answer.status_code, answer.json()) == (207, {
+        "accepted_count": 2, "rejected_count": 2,
+        "errors": [error(1, "nobody", "Machine not found"), error(2, "M", "Value must be a number")]})
+    assert answer.headers["X-Durability"] == "fsync"
+    for body in (b'{"a":', b"{} {}", b"{}\n]", b"\xff\n", lines([reading("M")]) + b'{"machine_identifier":"M"'):
+        answer = push_lines(pusher, body)
+        assert (answer.status_code, answer.json()) == (400, {"detail": "Request body is not valid JSON."}), body
+    for body in (b"", b"\n\n"):
+        assert push_lines(pusher, body).status_code == 422, body
+
+
+def test_json_lines_have_no_ceiling_but_ten_megabytes(tenant, pusher):
+    machine = tenant.machine("M")
+    base = int(time.time()) - 80000
+    many = [reading("M", timestamp=iso(base + i), value=i, metric="many") for i in range(70000)]
+    body = lines(many)
+    assert 8_000_000 < len(body) < 10_000_000
+    answer = push_lines(pusher, body)
+    assert (answer.status_code, answer.json()["accepted_count"]) == (207, 70000)
+    answer = tenant.get(f"/machines/{machine['id']}/readings", params={
+        "metric": "many", "start": iso(base), "interval": "36500d", "aggregation": "sum"}).json()
+    assert [(p["count"], p["value"]) for p in answer["data"]] == [(70000, 70000 * 69999 / 2)]
+    assert push_lines(pusher, gzip.compress(body, 1), **{"Content-Encoding": "gzip"}).json()["accepted_count"] == 70000
+    for big in (body + body, gzip.compress(body + body, 1)):
+        headers = {"Content-Encoding": "gzip"} if big[:2] == b"\x1f\x8b" else {}
+        assert push_lines(pusher, big, **headers).status_code == 413
+
+
+def test_a_body_of_faults_is_counted_and_the_first_ten_thousand_are_listed(tenant, pusher):
+    answer = push_lines(pusher, b"0\n" * 60000)
+    body = answer.json()
+    assert (answer.status_code, body["accepted_count"], body["rejected_count"]) == (207, 0, 60000)
+    assert body["errors"] == [error(i, None, "Reading must be an object") for i in range(10000)]
