@@ -8,6 +8,7 @@
  * /api/v1/auth sees.  An address that nobody has takes the same way and the same time as a wrong password.
  */
 #include "actors/ak_node.h"
+#include "api/front.h"
 #include "api/password.h"
 #include "api/registry.h"
 
@@ -218,10 +219,41 @@ login_failed(call *c, const ak_msg *reply)
     call_fail(c, 401, account_of(c)->refusal);
 }
 
+/* Failed log-ins have a budget of their own, a quarter of what may be tried: whoever guesses is slow, and
+ * an account is not closed to its owner, whose log-in does not fail. */
+static limits_rate
+failures_rate(const call *c)
+{
+    uint64_t all = call_options(c)->limits_rate_open;
+
+    return limits_a_minute(all == 0 ? 0 : max_u64(all / 4, 1));
+}
+
+/* False: answered with 429. */
+static bool
+may_fail(call *c)
+{
+    return call_within_limit(c, LIMIT_FAILED, call_address_key(c), failures_rate(c), 0) &&
+           call_within_limit(c, LIMIT_FAILED, call_account_key(body_text(c, "email")), failures_rate(c), 0);
+}
+
+static void
+count_failure(call *c)
+{
+    limits_state s;
+    uint64_t     now_ns = front_now_ns();
+
+    (void)limits_take(c->f->limits, LIMIT_FAILED, call_address_key(c), failures_rate(c), 1, now_ns, &s);
+    (void)limits_take(c->f->limits, LIMIT_FAILED, call_account_key(body_text(c, "email")), failures_rate(c), 1, now_ns,
+                      &s);
+}
+
 static void
 fail_login(call *c, const char *reason, const char *refusal)
 {
     pack p;
+
+    count_failure(c);
 
     account_of(c)->refusal = refusal;
     pack_init(&p);
@@ -278,7 +310,7 @@ post_login(call *c)
 {
     pack p;
 
-    if (!is_short_enough(c, "password"))
+    if (!is_short_enough(c, "password") || !may_fail(c))
         return;
     pack_init(&p);
     pack_map(&p, 1);

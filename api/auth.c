@@ -85,6 +85,7 @@ auth_key(front *f, view key, caller *who)
     who->key = k.no;
     who->scopes = k.scopes;
     who->expires_us = k.expires_us;
+    usage_note(f->usage, k.no, front_wall_us());
     return tenant_verdict(f, k.tenant, who);
 }
 

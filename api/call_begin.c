@@ -51,31 +51,59 @@ add_number_header(call *c, const char *name, uint64_t v)
     http_add_header(c->x, name, view_of(text, (size_t)n));
 }
 
-/* False: answered with 429. */
-static bool
-within_limit(call *c, enum limits_what what, uint64_t key, uint64_t per_minute)
+/* What fired, in words. */
+static const struct {
+    const char *unit;
+    const char *whose;
+    bool        shown; /* in the headers of every answer */
+} limit_words[] = {
+    [LIMIT_TENANT] = { "requests per minute", "", true },
+    [LIMIT_ADDRESS] = { "requests per minute", " per address", false },
+    [LIMIT_ACCOUNT] = { "requests per minute", " per account", false },
+    [LIMIT_FAILED] = { "failed log-ins per minute", "", false },
+    [LIMIT_READINGS] = { "readings per second", "", true },
+};
+
+bool
+call_within_limit(call *c, enum limits_what what, uint64_t key, limits_rate rate, uint64_t n)
 {
     limits_state s;
-    bool         ok = limits_take(c->f->limits, what, key, per_minute, front_now_ns(), &s);
+    bool         ok = limits_take(c->f->limits, what, key, rate, n, front_now_ns(), &s);
     char         detail[96];
 
-    if (s.limit == 0)
+    if (s.limit == 0 || c->x == NULL)
         return true;
-    if (what == LIMIT_TENANT || !ok) {
+    if ((limit_words[what].shown && n > 0) || !ok) {
         add_number_header(c, "X-RateLimit-Limit", s.limit);
         add_number_header(c, "X-RateLimit-Remaining", s.remaining);
     }
     if (ok)
         return true;
-    add_number_header(c, "Retry-After", s.retry_s);
+    add_number_header(c, "Retry-After", max_u64(s.retry_s, 1));
     add_number_header(c, "X-RateLimit-Reset", (uint64_t)(front_wall_us() / 1000000) + s.reset_s);
-    snprintf(detail, sizeof detail, "Rate limit exceeded: %llu requests per minute%s.",
-             (unsigned long long)s.limit,
-             what == LIMIT_ADDRESS   ? " per address"
-             : what == LIMIT_ACCOUNT ? " per account"
-                                     : "");
+    snprintf(detail, sizeof detail, "Rate limit exceeded: %llu %s%s.", (unsigned long long)s.limit,
+             limit_words[what].unit, limit_words[what].whose);
     call_fail(c, 429, detail);
     return false;
+}
+
+uint64_t
+call_address_key(const call *c)
+{
+    view address = call_address(c);
+
+    return hash64(0, address.at, address.len);
+}
+
+uint64_t
+call_account_key(const char *email)
+{
+    char   lower[EMAIL_MAX];
+    size_t n = 0;
+
+    for (; email[n] != '\0' && n < sizeof lower; n++)
+        lower[n] = email[n] >= 'A' && email[n] <= 'Z' ? (char)(email[n] | 0x20) : email[n];
+    return hash64(1, lower, n);
 }
 
 static uint64_t
@@ -93,19 +121,17 @@ admit(call *c)
     auth_verdict v;
 
     if (WHO_ROLE(c->route->who) == WHO_OPEN) {
-        view address;
-
         if (c->route->method == GET || c->f->options->limits_rate_open == 0)
             return true;
-        address = call_address(c);
-        return within_limit(c, LIMIT_ADDRESS, hash64(0, address.at, address.len),
-                            c->f->options->limits_rate_open);
+        return call_within_limit(c, LIMIT_ADDRESS, call_address_key(c),
+                                 limits_a_minute(c->f->options->limits_rate_open), 1);
     }
     v = auth_request(c->f, c->x, &c->who);
     if (v.status == 0) {
         /* Readings are counted apart, not as requests. */
         if (WHO_ROLE(c->route->who) != WHO_NOBODY &&
-            !within_limit(c, LIMIT_TENANT, c->who.tenant, tier_limit(c->f->options, v.tier)))
+            !call_within_limit(c, LIMIT_TENANT, c->who.tenant,
+                               limits_a_minute(tier_limit(c->f->options, v.tier)), 1))
             return false;
         v = auth_allows(c->route->who, &c->who);
     }
@@ -247,17 +273,11 @@ static bool
 within_account_limit(call *c)
 {
     const cJSON *email = cJSON_GetObjectItemCaseSensitive(c->body, "email");
-    char         lower[EMAIL_MAX];
-    size_t       n = 0;
 
     if (WHO_ROLE(c->route->who) != WHO_OPEN || !cJSON_IsString(email))
         return true;
-    for (; email->valuestring[n] != '\0' && n < sizeof lower; n++) {
-        char ch = email->valuestring[n];
-
-        lower[n] = ch >= 'A' && ch <= 'Z' ? (char)(ch | 0x20) : ch;
-    }
-    return within_limit(c, LIMIT_ACCOUNT, hash64(1, lower, n), c->f->options->limits_rate_open);
+    return call_within_limit(c, LIMIT_ACCOUNT, call_account_key(email->valuestring),
+                             limits_a_minute(c->f->options->limits_rate_open), 1);
 }
 
 static bool

@@ -28,6 +28,7 @@ on_tick(front *f)
     static front_timer tick = { on_tick };
 
     ws_tick(f->ws);
+    usage_tick(f->usage, f->k);
     (void)ak_timer(f->k, TICK_NS, &tick);
 }
 
@@ -114,11 +115,13 @@ init(ak *k, void *self)
         return err(rc, "API description");
     if ((rc = secrets_load(&f->secrets, ak_data_dir(k))) < 0)
         return err(rc, "secrets");
-    f->limits = limits_new();
+    if ((rc = limits_open(&f->limits, ak_run_dir(k))) < 0)
+        return err(rc, "rate limits");
+    f->usage = usage_new();
     f->fleet = fleet_new();
     f->ws = ws_new(f);
     f->jobs = ingest_new(f);
-    if (f->limits == NULL || f->fleet == NULL || f->ws == NULL || f->jobs == NULL)
+    if (f->usage == NULL || f->fleet == NULL || f->ws == NULL || f->jobs == NULL)
         return err(E_NOMEM, "front");
     if ((rc = open_http(f)) < 0)
         return rc;
@@ -197,7 +200,8 @@ stop(ak *k, void *self)
     ingest_free(f->jobs);
     call_release_all(f);
     fleet_free(f->fleet);
-    limits_free(f->limits);
+    usage_free(f->usage);
+    limits_close(&f->limits);
     json_out_free(&f->json);
     json_out_free(&f->faults);
 }

@@ -5,6 +5,7 @@
 #include "api/http.h"
 #include "api/limits.h"
 #include "api/route.h"
+#include "api/usage.h"
 #include "proto/crypto.h"
 #include "transport/count.h"
 
@@ -79,6 +80,7 @@ struct front {
     call          *free_calls;
     ask           *free_asks;
     limits        *limits;
+    usage         *usage;
     ws            *ws;
     fleet         *fleet;
     ingest_jobs   *jobs;
@@ -110,6 +112,10 @@ void call_release_all(front *f);
 
 /* ---- call_begin.c ---- */
 void call_begin(front *f, exchange *x); /* http's on_request */
+/* Takes n; false: answered with 429.  n == 0: is there anything left? */
+bool call_within_limit(call *c, enum limits_what what, uint64_t key, limits_rate rate, uint64_t n);
+uint64_t call_address_key(const call *c); /* what its address, or an account, is counted under */
+uint64_t call_account_key(const char *email);
 
 /* ---- call_ask.c ---- */
 void call_on_reply(front *f, const ak_msg *m);

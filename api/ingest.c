@@ -786,6 +786,15 @@ send_all(intake *in)
     }
 }
 
+/* False: answered with 429.  Rejected readings count: they cost as much to judge. */
+static bool
+within_budget(call *c, uint64_t readings)
+{
+    limits_rate rate = { c->f->options->limits_readings_per_s, UINT64_C(1000000000) };
+
+    return call_within_limit(c, LIMIT_READINGS, c->who.tenant, rate, readings);
+}
+
 static void
 conclude(intake *in, enum outcome o)
 {
@@ -793,7 +802,12 @@ conclude(intake *in, enum outcome o)
     const char *type;
 
     if (o == SOUND && in->readings > 0) {
-        send_all(in);
+        if (within_budget(c, in->readings)) {
+            send_all(in);
+        } else {
+            in->over = true;
+            discard_all(in);
+        }
         return;
     }
     in->over = true;
@@ -899,6 +913,8 @@ post_ingest(call *c)
                   "application/msgpack.");
         return;
     }
+    if (!within_budget(c, 0))
+        return; /* spares the decoding */
     in = intake_new(j, c);
     call_keep(c, in, intake_drop);
     in->now_us = front_wall_us();

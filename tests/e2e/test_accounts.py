@@ -6,7 +6,7 @@ import time
 import pytest
 import requests
 
-from haltless import Pusher, Tenant, iso, reading
+from haltless import Pusher, Tenant, iso, reading, wait_until
 
 pytestmark = pytest.mark.short
 
@@ -229,6 +229,65 @@ def test_open_routes_are_limited_by_address(own_server):
     a = limited[0]
     assert a.json()["detail"].startswith("Rate limit exceeded: ")
     assert int(a.headers["Retry-After"]) >= 1 and "X-RateLimit-Reset" in a.headers
+
+
+def test_failed_log_ins_are_slowed_down_and_the_owner_is_not_shut_out(own_server):
+    server = own_server(flags=["--limits-rate-open", "20"])
+    t = Tenant(server)
+
+    def login(password):
+        return requests.post(server.api + "/auth/login", json={"email": t.email, "password": password})
+
+    answers = [login("wrong 1234") for _ in range(8)]
+    assert [a.status_code for a in answers] == [401] * 5 + [429] * 3
+    assert answers[-1].json() == {"detail": "Rate limit exceeded: 5 failed log-ins per minute."}
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+
+
+def test_a_limit_is_one_for_all_fronts_and_is_said(own_server):
+    server = own_server(flags=["--front-count", "3", "--limits-rate-enterprise", "30"])
+    t = Tenant(server)
+    statuses, remaining = [], []
+    for _ in range(45):             # a connection each: the kernel spreads them over the fronts
+        a = requests.get(server.api + "/auth/me", headers=t.headers())
+        statuses.append(a.status_code)
+        remaining.append(int(a.headers["X-RateLimit-Remaining"]))
+        assert a.headers["X-RateLimit-Limit"] == "30"
+    passed = statuses.count(200)
+    assert 30 <= passed <= 36, statuses     # a few come back while we ask
+    assert statuses.count(429) == 45 - passed and remaining[0] == 29
+    assert a.json()["detail"] == "Rate limit exceeded: 30 requests per minute."
+    assert int(a.headers["X-RateLimit-Reset"]) > time.time() and int(a.headers["Retry-After"]) >= 1
+
+
+def test_ingest_has_a_budget_in_readings(own_server):
+    server = own_server(flags=["--limits-readings-per-s", "1000", "--limits-rate-enterprise", "5"])
+    t = Tenant(server)
+    t.machine("M")
+    p = Pusher(server, t.key()["key"])
+    first = p.push([reading("M")] * 1000)
+    assert first.status_code == 207
+    assert (first.headers["X-RateLimit-Limit"], first.headers["X-RateLimit-Remaining"]) == ("1000", "0")
+    second = p.push([reading("M")] * 1000)
+    assert (second.status_code, second.json()) == (429, {"detail": "Rate limit exceeded: 1000 readings per second."})
+    assert int(second.headers["Retry-After"]) == 1
+    time.sleep(1.1)
+    for _ in range(10):             # requests are not what is counted here
+        assert p.push([reading("M")]).status_code == 207
+
+
+def test_when_a_key_was_used_is_seen(server, tenant):
+    tenant.machine("M")
+    key, idle = tenant.key(), tenant.key()
+
+    def used():
+        return {k["id"]: k["last_used_at"] for k in tenant.get("/settings/api-keys").json()["items"]}
+
+    assert used() == {key["id"]: None, idle["id"]: None}
+    before = iso(time.time() - 1)
+    assert Pusher(server, key["key"]).push([reading("M")]).status_code == 207
+    wait_until(lambda: used()[key["id"]])
+    assert before <= used()[key["id"]] <= iso(time.time() + 1) and used()[idle["id"]] is None
 
 
 def test_registration_can_be_closed(own_server):
