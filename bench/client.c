@@ -123,28 +123,30 @@ unchunk(uint8_t *at, size_t len, view *body)
     return (int64_t)in;
 }
 
-/* Is the last chunk there?  Chunks are only moved when it is. */
+/* Is the last chunk there?  Chunks are only moved when it is.  *from: where the first incomplete one begins; a long
+ * answer is looked through once, however it comes in. */
 static bool
-chunks_complete(const uint8_t *at, size_t len)
+chunks_complete(const uint8_t *at, size_t len, size_t *from)
 {
-    size_t in = 0;
-
-    while (at != NULL && in < len) {
-        const uint8_t *eol = memmem(at + in, len - in, "\r\n", 2);
-        size_t         n;
+    while (at != NULL && *from < len) {
+        const uint8_t *eol = memmem(at + *from, len - *from, "\r\n", 2);
+        size_t         n, end;
 
         if (eol == NULL)
             return false;
-        n = strtoul((const char *)at + in, NULL, 16);
-        in = (size_t)(eol - at) + 2 + n + 2;
+        n = strtoul((const char *)at + *from, NULL, 16);
+        end = (size_t)(eol - at) + 2 + n + 2;
+        if (n > len || end > len)
+            return false;
         if (n == 0)
-            return in <= len;
+            return true;
+        *from = end;
     }
     return false;
 }
 
-int64_t
-client_answer_len(view in, int *status, view *body)
+static int64_t
+answer_len(view in, int *status, view *body, size_t *chunk_at)
 {
     const uint8_t *end;
     view           head, length;
@@ -170,16 +172,25 @@ client_answer_len(view in, int *status, view *body)
     }
     if (header(head, "transfer-encoding").len == 0)
         return E_BAD;
-    if (!chunks_complete(in.at + n, in.len - n))
+    if (!chunks_complete(in.at + n, in.len - n, chunk_at))
         return 0;
     return (int64_t)n + unchunk((uint8_t *)(uintptr_t)in.at + n, in.len - n, body);
+}
+
+int64_t
+client_answer_len(view in, int *status, view *body)
+{
+    size_t chunk_at = 0;
+
+    return answer_len(in, status, body, &chunk_at);
 }
 
 static int
 receive(client *c, client_answer *a)
 {
+    c->chunk_at = 0;
     for (;;) {
-        int64_t n = client_answer_len(view_of(c->in, c->in_len), &a->status, &a->body);
+        int64_t n = answer_len(view_of(c->in, c->in_len), &a->status, &a->body, &c->chunk_at);
         ssize_t got;
 
         if (n < 0)

@@ -14,6 +14,7 @@ typedef struct client {
     char    *in; /* owned */
     size_t   in_len;
     size_t   in_room;
+    size_t   chunk_at; /* of the answer that is coming in: where its first incomplete chunk begins, behind the head */
 } client;
 
 /* "127.0.0.1:8080" or "http://127.0.0.1:8080"; E_BAD. Connects at the first call. */

@@ -20,8 +20,8 @@ static const struct {
 };
 
 /* xorshift64*: small, seeded, good enough for noise. */
-static uint64_t
-next_random(uint64_t *s)
+uint64_t
+generate_random(uint64_t *s)
 {
     *s ^= *s >> 12;
     *s ^= *s << 25;
@@ -32,14 +32,14 @@ next_random(uint64_t *s)
 static double
 uniform(uint64_t *s) /* -1..1 */
 {
-    return (double)(int64_t)next_random(s) / 9223372036854775808.0;
+    return (double)(int64_t)generate_random(s) / 9223372036854775808.0;
 }
 
 static double
 full_random(uint64_t *s)
 {
     for (;;) {
-        uint64_t bits = next_random(s);
+        uint64_t bits = generate_random(s);
         double   v;
 
         memcpy(&v, &bits, sizeof v);
@@ -58,17 +58,18 @@ generate_metric(uint32_t metric, const char **unit)
 void
 generate_identifier(uint32_t machine, char out[16])
 {
-    snprintf(out, 16, "CNC-%05u", machine % 100000);
+    snprintf(out, 16, "CNC-%05u", machine % 10000000);
 }
 
 int64_t
 generate_time_us(const generated *g, uint64_t index)
 {
-    uint64_t tick = index / ((uint64_t)g->machines * GENERATE_METRICS);
+    uint64_t width = (uint64_t)g->machines * GENERATE_METRICS;
+    uint64_t round_ticks = index / g->readings * g->ticks;
 
     if (g->times_us != NULL)
-        return g->times_us[index];
-    return GENERATE_START_US + (int64_t)tick * GENERATE_EVERY_S * 1000000;
+        return g->times_us[index % g->readings] + (int64_t)round_ticks * GENERATE_EVERY_S * 1000000;
+    return GENERATE_START_US + (int64_t)(index / width) * GENERATE_EVERY_S * 1000000;
 }
 
 static void
@@ -101,52 +102,138 @@ put(char *at, const char *text)
     return at + n;
 }
 
-static char *
-write_reading(const generated *g, uint64_t i, char *at)
-{
-    uint32_t    machine = (uint32_t)(i / GENERATE_METRICS % g->machines);
-    const char *unit;
-    const char *name = generate_metric((uint32_t)(i % GENERATE_METRICS), &unit);
+/* One reading about to be written; the text of a time serves all readings of a tick. */
+typedef struct spoken {
     char        id[16];
+    const char *metric, *unit;
+    int64_t     us;
+    char        time[INSTANT_TEXT_MAX + 1];
+    double      value;
+} spoken;
 
-    generate_identifier(machine, id);
-    at = put(put(put(at, "{\"machine_identifier\":\""), id), "\",\"timestamp\":\"");
-    at += instant_format(generate_time_us(g, i), at);
-    at = put(put(put(at, "\",\"metric_name\":\""), name), "\",\"value\":");
-    at += num_format(g->values[i], at);
-    return put(put(put(at, ",\"unit\":\""), unit), "\"}");
+static void
+speak(const generated *g, uint64_t i, spoken *s)
+{
+    int64_t us = generate_time_us(g, i);
+
+    generate_identifier((uint32_t)(i / GENERATE_METRICS % g->machines), s->id);
+    s->metric = generate_metric((uint32_t)(i % GENERATE_METRICS), &s->unit);
+    s->value = g->values[i % g->readings];
+    if (us != s->us)
+        s->time[instant_format(us, s->time)] = '\0';
+    s->us = us;
 }
 
-enum { READING_TEXT_MAX = 224 };
-
-static int
-write_bodies(generated *g)
+static char *
+json_reading(const spoken *s, char *at)
 {
-    size_t room = (size_t)g->readings * 150 + (1 << 20);
-    char  *at;
+    at = put(put(put(at, "{\"machine_identifier\":\""), s->id), "\",\"timestamp\":\"");
+    at = put(put(put(put(at, s->time), "\",\"metric_name\":\""), s->metric), "\",\"value\":");
+    at += num_format(s->value, at);
+    return put(put(put(at, ",\"unit\":\""), s->unit), "\"}");
+}
 
-    g->bodies = (uint32_t)((g->readings + g->per_body - 1) / g->per_body);
+static char *
+pack_short(char *at, const char *text) /* fixstr: all of ours are below 32 bytes */
+{
+    size_t n = strlen(text);
+
+    ASSERT(n < 32);
+    *at++ = (char)(0xA0 | n);
+    memcpy(at, text, n);
+    return at + n;
+}
+
+static char *
+pack_reading(const spoken *s, char *at)
+{
+    uint64_t bits;
+
+    *at++ = (char)0x85;
+    at = pack_short(pack_short(at, "machine_identifier"), s->id);
+    at = pack_short(pack_short(at, "timestamp"), s->time);
+    at = pack_short(pack_short(at, "metric_name"), s->metric);
+    at = pack_short(at, "value");
+    memcpy(&bits, &s->value, sizeof bits);
+    *at++ = (char)0xCB;
+    for (int i = 7; i >= 0; i--)
+        *at++ = (char)(bits >> (8 * i));
+    return pack_short(pack_short(at, "unit"), s->unit);
+}
+
+enum { READING_TEXT_MAX = 224, BODY_HEAD_MAX = 32 };
+
+static size_t
+write_body(const generated *g, uint64_t number, char *out)
+{
+    uint64_t round = number / g->bodies * g->readings;
+    uint64_t first = number % g->bodies * g->per_body;
+    uint64_t until = min_u64(first + g->per_body, g->readings);
+    uint32_t count = (uint32_t)(until - first);
+    bool     json = g->format == FORMAT_JSON;
+    char    *at = out;
+    spoken   s = { .us = INT64_MIN };
+
+    if (json)
+        at = put(at, "{\"readings\":[");
+    else {
+        *at++ = (char)0x81;
+        at = pack_short(at, "readings");
+        *at++ = (char)0xDD;
+        for (int i = 3; i >= 0; i--)
+            *at++ = (char)(count >> (8 * i));
+    }
+    for (uint64_t i = first; i < until; i++) {
+        speak(g, round + i, &s);
+        if (json && i > first)
+            *at++ = ',';
+        at = json ? json_reading(&s, at) : pack_reading(&s, at);
+    }
+    if (json)
+        at = put(at, "]}");
+    return (size_t)(at - out);
+}
+
+size_t
+generate_body_max(const generated *g)
+{
+    return (size_t)g->per_body * READING_TEXT_MAX + BODY_HEAD_MAX;
+}
+
+const char *
+generate_content_type(const generated *g)
+{
+    return g->format == FORMAT_JSON ? "application/json" : "application/msgpack";
+}
+
+view
+generate_body(const generated *g, uint64_t number, char *out)
+{
+    if (g->text != NULL && number < g->bodies)
+        return view_of(g->text + g->body_at[number], (size_t)(g->body_at[number + 1] - g->body_at[number]));
+    return view_of(out, write_body(g, number, out));
+}
+
+int
+generate_text(generated *g)
+{
+    size_t room = (size_t)g->readings * 150 + (1 << 20), at = 0;
+
     g->body_at = calloc((size_t)g->bodies + 1, sizeof *g->body_at);
     g->text = malloc(room);
     if (g->body_at == NULL || g->text == NULL)
         return err(E_NOMEM, "bodies of %zu bytes", room);
-    at = g->text;
     for (uint32_t b = 0; b < g->bodies; b++) {
-        uint64_t first = (uint64_t)b * g->per_body;
-        uint64_t until = min_u64(first + g->per_body, g->readings);
-
-        g->body_at[b] = (uint64_t)(at - g->text);
-        at = put(at, "{\"readings\":[");
-        for (uint64_t i = first; i < until; i++) {
-            if ((size_t)(at - g->text) + READING_TEXT_MAX > room)
-                return err(E_LIMIT, "bodies are longer than planned");
-            if (i > first)
-                *at++ = ',';
-            at = write_reading(g, i, at);
+        if (at + generate_body_max(g) > room) {
+            room += room / 2 + generate_body_max(g);
+            g->text = realloc(g->text, room);
+            if (g->text == NULL)
+                return err(E_NOMEM, "bodies of %zu bytes", room);
         }
-        at = put(at, "]}");
+        g->body_at[b] = at;
+        at += write_body(g, b, g->text + at);
     }
-    g->body_at[g->bodies] = (uint64_t)(at - g->text);
+    g->body_at[g->bodies] = at;
     return E_OK;
 }
 
@@ -155,7 +242,7 @@ generate(generated *g, enum variant variant, uint64_t seed, uint32_t machines, u
 {
     uint64_t width = (uint64_t)machines * GENERATE_METRICS;
 
-    memset(g, 0, sizeof *g);
+    *g = (generated){ .format = g->format };
     g->variant = variant;
     g->seed = seed;
     g->machines = machines;
@@ -166,8 +253,9 @@ generate(generated *g, enum variant variant, uint64_t seed, uint32_t machines, u
     g->times_us = variant == VARIANT_JITTER ? malloc(g->readings * sizeof *g->times_us) : NULL;
     if (g->values == NULL || (variant == VARIANT_JITTER && g->times_us == NULL))
         return err(E_NOMEM, "%llu readings", (unsigned long long)g->readings);
+    g->bodies = (uint32_t)((g->readings + per_body - 1) / per_body);
     fill(g);
-    return write_bodies(g);
+    return E_OK;
 }
 
 void

@@ -8,21 +8,17 @@
 #include "bench/generate.h"
 #include "bench/client.h"
 #include "bench/out.h"
+#include "bench/push.h"
 #include "bench/target.h"
 #include "proto/err.h"
 #include "proto/instant.h"
 #include "proto/num.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-enum { CONNECTIONS_MAX = 512, ANSWER_ROOM = 1 << 20, CHECKS = 10000 };
+enum { CHECKS = 10000 };
 
 typedef struct settings {
     target_options target;
@@ -32,191 +28,14 @@ typedef struct settings {
     uint32_t     per_body;
     uint32_t     connections;
     int          client_core;
+    double       rate;
     enum variant variant;
+    enum format  format;
     bool         json;
 } settings;
 
-typedef struct connection {
-    int      fd;
-    uint32_t body;  /* which one is under way; UINT32_MAX: none */
-    size_t   sent;  /* of head and body */
-    size_t   head_len;
-    char     head[512];
-    char    *in; /* owned, ANSWER_ROOM */
-    size_t   in_len;
-    uint64_t began_ns;
-} connection;
-
-typedef struct run {
-    const settings  *set;
-    const generated *g;
-    target          *t;
-    int              epoll;
-    uint32_t         next_body;
-    uint32_t         answered;
-    uint64_t         accepted;
-    uint64_t         refused; /* answers that were no 207 with every reading accepted; each is sent again */
-    uint64_t        *latency_ns; /* owned, one a body */
-    connection       c[CONNECTIONS_MAX];
-} run;
-
-/* ---- one connection ---- */
-
-static void
-next_request(run *r, connection *c)
-{
-    if (c->body == UINT32_MAX) {
-        if (r->next_body == r->g->bodies)
-            return;
-        c->body = r->next_body++;
-    }
-    c->head_len = (size_t)snprintf(c->head, sizeof c->head,
-                                   "POST /api/v1/ingest HTTP/1.1\r\nHost: %s\r\nX-API-Key: %s\r\n"
-                                   "Content-Type: application/json\r\nContent-Length: %llu\r\n\r\n",
-                                   r->t->where, r->t->key,
-                                   (unsigned long long)(r->g->body_at[c->body + 1] - r->g->body_at[c->body]));
-    c->sent = 0;
-    c->in_len = 0;
-    c->began_ns = bench_now_ns();
-}
-
-/* Sends what the socket takes.  False: the connection broke. */
-static bool
-push(run *r, connection *c)
-{
-    const char *body = r->g->text + r->g->body_at[c->body];
-    size_t      body_len = (size_t)(r->g->body_at[c->body + 1] - r->g->body_at[c->body]);
-
-    while (c->sent < c->head_len + body_len) {
-        struct iovec  v[2] = { { c->head + min_u64(c->sent, c->head_len), c->head_len - min_u64(c->sent, c->head_len) },
-                               { (char *)(uintptr_t)body, body_len } };
-        struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
-        ssize_t       n;
-
-        if (c->sent > c->head_len) {
-            v[1].iov_base = (char *)(uintptr_t)body + (c->sent - c->head_len);
-            v[1].iov_len = body_len - (c->sent - c->head_len);
-        }
-        n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0)
-            return errno == EAGAIN;
-        c->sent += (size_t)n;
-    }
-    return true;
-}
-
-/* All accepted?  The answer starts {"accepted_count":N,... */
-static bool
-all_accepted(const run *r, const connection *c, int status, view body)
-{
-    static const char mark[] = "\"accepted_count\":";
-    uint64_t          first = (uint64_t)c->body * r->g->per_body;
-    uint64_t          want = min_u64(r->g->per_body, r->g->readings - first);
-    const char       *at = status == 207 ? memmem(body.at, body.len, mark, sizeof mark - 1) : NULL;
-
-    return at != NULL && strtoull(at + sizeof mark - 1, NULL, 10) == want;
-}
-
-/* Takes what came.  False: the connection broke. */
-static bool
-pull(run *r, connection *c)
-{
-    ssize_t n = recv(c->fd, c->in + c->in_len, ANSWER_ROOM - c->in_len, MSG_DONTWAIT);
-    int     status = 0;
-    view    body = view_of(NULL, 0);
-    int64_t len;
-
-    if (n <= 0)
-        return n < 0 && errno == EAGAIN;
-    c->in_len += (size_t)n;
-    len = client_answer_len(view_of(c->in, c->in_len), &status, &body);
-    if (len < 0)
-        return false;
-    if (len == 0)
-        return c->in_len < ANSWER_ROOM;
-    if (all_accepted(r, c, status, body)) {
-        r->latency_ns[r->answered++] = bench_now_ns() - c->began_ns;
-        r->accepted += min_u64(r->g->per_body, r->g->readings - (uint64_t)c->body * r->g->per_body);
-        c->body = UINT32_MAX;
-    } else if (r->refused++ == 0) {
-        fprintf(stderr, "bench: first refusal: %.*s\n", (int)min_u64(c->in_len, 600), c->in);
-    }
-    next_request(r, c);
-    return true;
-}
-
-static int
-reconnect(run *r, connection *c)
-{
-    struct epoll_event e = { .events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c };
-    client        address;
-    int                rc = client_open(&address, r->t->where);
-
-    if (c->fd >= 0)
-        close(c->fd);
-    c->fd = rc < 0 ? rc : client_connect(address.host, address.port);
-    if (c->fd < 0)
-        return c->fd;
-    (void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
-    if (epoll_ctl(r->epoll, EPOLL_CTL_ADD, c->fd, &e) < 0)
-        return err_errno(errno, "epoll");
-    next_request(r, c);
-    return E_OK;
-}
-
-static int
-turn(run *r, connection *c)
-{
-    for (;;) { /* edge-triggered: until nothing moves */
-        size_t   sent = c->sent, got = c->in_len;
-        uint32_t body = c->body;
-        bool     fine = c->body == UINT32_MAX || (push(r, c) && pull(r, c));
-
-        if (!fine) {
-            r->refused++;
-            return r->refused < 10000 ? reconnect(r, c) : err(E_GONE, "connections keep breaking");
-        }
-        if (c->body == UINT32_MAX || (c->sent == sent && c->in_len == got && c->body == body))
-            return E_OK;
-    }
-}
-
-static int
-drive(run *r)
-{
-    struct epoll_event events[64];
-    int                rc = E_OK;
-
-    r->epoll = epoll_create1(EPOLL_CLOEXEC);
-    for (uint32_t i = 0; i < r->set->connections && rc == E_OK; i++) {
-        r->c[i].fd = -1;
-        r->c[i].body = UINT32_MAX;
-        r->c[i].in = malloc(ANSWER_ROOM);
-        rc = r->c[i].in == NULL ? E_NOMEM : reconnect(r, &r->c[i]);
-    }
-    while (rc == E_OK && r->answered < r->g->bodies) {
-        int n = epoll_wait(r->epoll, events, (int)COUNT_OF(events), 30000);
-
-        if (n == 0)
-            rc = err(E_LATE, "no answer for 30 s");
-        for (int i = 0; i < n && rc == E_OK; i++)
-            rc = turn(r, events[i].data.ptr);
-    }
-    return rc;
-}
-
-static void
-run_close(run *r)
-{
-    for (uint32_t i = 0; i < r->set->connections; i++) {
-        if (r->c[i].fd > 0)
-            close(r->c[i].fd);
-        free(r->c[i].in);
-    }
-    if (r->epoll > 0)
-        close(r->epoll);
-    free(r->latency_ns);
-}
+static const char *const variant_words[] = { "walk", "jitter", "random" };
+static const char *const format_words[] = { "json", "msgpack" };
 
 /* ---- reading back ---- */
 
@@ -289,65 +108,66 @@ wrong_readings(target *t, const generated *g, char (*ids)[37], uint32_t checks)
 /* ---- the whole ---- */
 
 static int
-report(run *r, const bench_out *o, double seconds, double cpu, char (*ids)[37])
+check(target *t, const generated *g, char (*ids)[37], const char *what, const bench_out *o)
+{
+    uint64_t stored = stored_count(t);
+    uint64_t wrong = wrong_readings(t, g, ids, CHECKS);
+
+    bench_row(o, what, "stored", (double)stored, "readings");
+    bench_row(o, what, "checked", CHECKS, "readings");
+    bench_row(o, what, "wrong", (double)wrong, "readings");
+    if (stored == g->readings && wrong == 0)
+        return 0;
+    fprintf(stderr, "bench: CHECK FAILED: %llu readings stored of %llu, %llu of %d read back wrong\n",
+            (unsigned long long)stored, (unsigned long long)g->readings, (unsigned long long)wrong, CHECKS);
+    return 1;
+}
+
+static void
+report(const settings *s, const push *p, target *t, double cpu, const char *what, const bench_out *o)
 {
     static const struct {
         const char *metric;
         double      q;
     } quantiles[] = { { "latency p50", 0.5 }, { "latency p99", 0.99 }, { "latency p99.9", 0.999 }, { "latency max", 1 } };
-    static const char *const variants[] = { "walk", "jitter", "random" };
-    char     what[96];
-    uint64_t stored, wrong;
+    double pss = target_pss_bytes(t);
 
-    snprintf(what, sizeof what, "%s/%um/%ur/%uc", variants[r->g->variant], r->g->machines, r->g->per_body,
-             r->set->connections);
-    bench_row(o, what, "throughput", (double)r->accepted / seconds, "readings/s");
-    bench_sort(r->latency_ns, r->answered);
+    bench_row(o, what, "throughput", (double)p->accepted / p->seconds, "readings/s");
+    if (s->rate > 0)
+        bench_row(o, what, "asked for", s->rate, "readings/s");
+    bench_sort(p->latency_ns, p->answered);
     for (size_t i = 0; i < COUNT_OF(quantiles); i++)
-        bench_row(o, what, quantiles[i].metric,
-                  (double)bench_quantile(r->latency_ns, r->answered, quantiles[i].q) / 1e6, "ms");
-    bench_row(o, what, "failures", (double)r->refused, "requests");
+        bench_row(o, what, quantiles[i].metric, (double)bench_quantile(p->latency_ns, p->answered, quantiles[i].q) / 1e6,
+                  "ms");
+    bench_row(o, what, "failures", (double)p->refused, "requests");
     if (cpu >= 0)
-        bench_row(o, what, "server cpu", cpu / ((double)r->accepted / 1e6), "s/M readings");
-    if (r->t->dir[0] != '\0') {
-        bench_row(o, what, "disk, with journal", (double)target_disk_bytes(r->t, NULL) / (double)r->accepted, "bytes/reading");
-        bench_row(o, what, "disk, sealed", (double)target_disk_bytes(r->t, "/db/") / (double)r->accepted, "bytes/reading");
+        bench_row(o, what, "server cpu", cpu / ((double)p->accepted / 1e6), "s/M readings");
+    if (pss >= 0)
+        bench_row(o, what, "server memory, PSS", pss / 1e6, "MB");
+    if (t->dir[0] != '\0') {
+        bench_row(o, what, "disk, with journal", (double)target_disk_bytes(t, NULL) / (double)p->accepted, "bytes/reading");
+        bench_row(o, what, "disk, sealed", (double)target_disk_bytes(t, "/db/") / (double)p->accepted, "bytes/reading");
     }
-    stored = stored_count(r->t);
-    wrong = wrong_readings(r->t, r->g, ids, CHECKS);
-    bench_row(o, what, "stored", (double)stored, "readings");
-    bench_row(o, what, "checked", CHECKS, "readings");
-    bench_row(o, what, "wrong", (double)wrong, "readings");
-    if (stored != r->g->readings || wrong > 0) {
-        fprintf(stderr, "bench: CHECK FAILED: %llu readings stored of %llu, %llu of %d read back wrong\n",
-                (unsigned long long)stored, (unsigned long long)r->g->readings, (unsigned long long)wrong, CHECKS);
-        return 1;
-    }
-    return 0;
 }
 
 static int
 measure(const settings *s, const generated *g, target *t, char (*ids)[37], const bench_out *o)
 {
-    run     *r = calloc(1, sizeof *r);
-    double   cpu = target_cpu_seconds(t), seconds;
-    uint64_t began;
-    int      status = 1;
+    push   p = { .where = t->where, .key = t->key, .g = g, .bodies = g->bodies, .connections = s->connections,
+                 .rate = s->rate };
+    double cpu = target_cpu_seconds(t);
+    char   what[96];
+    int    status = 1;
 
-    ASSERT(r != NULL);
-    r->set = s;
-    r->g = g;
-    r->t = t;
-    r->latency_ns = calloc(g->bodies, sizeof *r->latency_ns);
-    began = bench_now_ns();
-    if (r->latency_ns == NULL || drive(r) < 0) {
+    snprintf(what, sizeof what, "%s%s/%um/%ur/%uc", variant_words[g->variant], g->format == FORMAT_JSON ? "" : "/msgpack",
+             g->machines, g->per_body, s->connections);
+    if (push_run(&p) < 0) {
         fprintf(stderr, "bench: %s\n", err_text());
     } else {
-        seconds = (double)(bench_now_ns() - began) / 1e9;
-        status = report(r, o, seconds, cpu < 0 ? -1 : target_cpu_seconds(t) - cpu, ids);
+        report(s, &p, t, cpu < 0 ? -1 : target_cpu_seconds(t) - cpu, what, o);
+        status = check(t, g, ids, what, o);
     }
-    run_close(r);
-    free(r);
+    push_free(&p);
     return status;
 }
 
@@ -363,7 +183,9 @@ bench(const settings *s, int argc, char **argv)
     memset(&t, 0, sizeof t);
     t.admin.fd = -1;
     memset(&g, 0, sizeof g);
+    g.format = s->format;
     if (ids == NULL || generate(&g, s->variant, s->seed, s->machines, s->readings, s->per_body) < 0 ||
+        generate_text(&g) < 0 ||
         target_open(&t, &s->target) < 0 || target_machines(&t, s->machines, ids) < 0) {
         fprintf(stderr, "bench: %s\n", err_text());
     } else {
@@ -389,6 +211,8 @@ static const char help[] =
     "  --machines N         machines, 5 metrics each (default 1000)\n"
     "  --per-request N      readings a request (default 1000)\n"
     "  --connections N      kept-alive connections (default 8)\n"
+    "  --rate N             readings/s, each body at its own moment (default: as fast as they are answered)\n"
+    "  --format WORD        json or msgpack (default json)\n"
     "  --variant WORD       walk, jitter or random (default walk)\n"
     "  --seed N             of the data (default 1)\n"
     "  --dir DIR            where the temporary directory is made (default /tmp)\n"
@@ -396,7 +220,8 @@ static const char help[] =
     "  --client-core N      pin the client to a core\n"
     "  --json               one object a line\n";
 
-enum option_key { O_URL = 256, O_EMAIL, O_PASSWORD, O_READINGS, O_MACHINES, O_PER, O_CONNECTIONS, O_VARIANT, O_SEED, O_DIR,
+enum option_key { O_URL = 256, O_EMAIL, O_PASSWORD, O_READINGS, O_MACHINES, O_PER, O_CONNECTIONS, O_VARIANT, O_SEED, O_DIR, O_RATE,
+                  O_FORMAT,
                   O_SERVER, O_CLIENT, O_JSON, O_HELP };
 
 static const struct option flags[] = {
@@ -406,16 +231,16 @@ static const struct option flags[] = {
     { "connections", 1, NULL, O_CONNECTIONS }, { "variant", 1, NULL, O_VARIANT },
     { "seed", 1, NULL, O_SEED },         { "dir", 1, NULL, O_DIR },
     { "server-core", 1, NULL, O_SERVER }, { "client-core", 1, NULL, O_CLIENT },
+    { "rate", 1, NULL, O_RATE },         { "format", 1, NULL, O_FORMAT },
     { "json", 0, NULL, O_JSON },         { "help", 0, NULL, O_HELP },
     { NULL, 0, NULL, 0 },
 };
 
+/* Which of the words it is; -1: none. */
 static int
-variant_of(const char *word)
+word_of(const char *const *words, int count, const char *word)
 {
-    static const char *const words[] = { "walk", "jitter", "random" };
-
-    for (int i = 0; i < (int)COUNT_OF(words); i++)
+    for (int i = 0; i < count; i++)
         if (strcmp(words[i], word) == 0)
             return i;
     return -1;
@@ -440,8 +265,14 @@ take(settings *s, int key, const char *value)
     case O_MACHINES:    s->machines = (uint32_t)strtoul(value, NULL, 10); return s->machines > 0 && s->machines <= 100000;
     case O_PER:         s->per_body = (uint32_t)strtoul(value, NULL, 10); return s->per_body > 0 && s->per_body <= 100000;
     case O_CONNECTIONS: s->connections = (uint32_t)strtoul(value, NULL, 10);
-                        return s->connections > 0 && s->connections <= CONNECTIONS_MAX;
-    case O_VARIANT:     v = variant_of(value); s->variant = v < 0 ? VARIANT_WALK : (enum variant)v; return v >= 0;
+                        return s->connections > 0 && s->connections <= PUSH_CONNECTIONS_MAX;
+    case O_RATE:        s->rate = strtod(value, NULL); return s->rate > 0;
+    case O_VARIANT:     v = word_of(variant_words, COUNT_OF(variant_words), value);
+                        s->variant = v < 0 ? VARIANT_WALK : (enum variant)v;
+                        return v >= 0;
+    case O_FORMAT:      v = word_of(format_words, COUNT_OF(format_words), value);
+                        s->format = v < 0 ? FORMAT_JSON : (enum format)v;
+                        return v >= 0;
     default:            return false;
     }
 }

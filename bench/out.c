@@ -115,7 +115,7 @@ bench_row(const bench_out *o, const char *what, const char *metric, double value
         fprintf(o->to, "%.*s\n", (int)j.len, j.at);
         json_out_free(&j);
     } else {
-        fprintf(o->to, "%-34s %-28s %16.6g %s\n", what, metric, value, unit);
+        fprintf(o->to, "%-38s %-22s %16.6g %s\n", what, metric, value, unit);
     }
     fflush(o->to);
 }

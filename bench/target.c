@@ -49,6 +49,17 @@ become_server(const target *t, const target_options *o)
     _exit(127);
 }
 
+int
+target_start(target *t, const target_options *o)
+{
+    t->pid = fork();
+    if (t->pid < 0)
+        return err_errno(errno, "fork");
+    if (t->pid == 0)
+        become_server(t, o);
+    return E_OK;
+}
+
 static int
 start_server(target *t, const target_options *o)
 {
@@ -56,12 +67,19 @@ start_server(target *t, const target_options *o)
     if (mkdtemp(t->dir) == NULL)
         return err_errno(errno, "temporary directory %s", t->dir);
     snprintf(t->where, sizeof t->where, "127.0.0.1:%u", client_free_port());
-    t->pid = fork();
-    if (t->pid < 0)
-        return err_errno(errno, "fork");
-    if (t->pid == 0)
-        become_server(t, o);
-    return E_OK;
+    return target_start(t, o);
+}
+
+void
+target_stop(target *t)
+{
+    client_close(&t->admin);
+    t->admin.fd = -1;
+    if (t->pid > 0) {
+        kill(t->pid, SIGTERM);
+        waitpid(t->pid, NULL, 0);
+    }
+    t->pid = 0;
 }
 
 static int
@@ -76,11 +94,7 @@ remove_one(const char *path, const struct stat *s, int type, struct FTW *f)
 void
 target_close(target *t)
 {
-    client_close(&t->admin);
-    if (t->pid > 0) {
-        kill(t->pid, SIGTERM);
-        waitpid(t->pid, NULL, 0);
-    }
+    target_stop(t);
     if (t->dir[0] != '\0')
         nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     memset(t, 0, sizeof *t);
@@ -189,6 +203,49 @@ target_cpu_seconds(target *t)
     return n > 0 ? ticks / (double)sysconf(_SC_CLK_TCK) : -1;
 }
 
+double
+target_pss_bytes(target *t)
+{
+    long     pids[TARGET_PIDS_MAX + 1];
+    uint32_t fronts, ingests, n = server_pids(t, pids, &fronts, &ingests);
+    double   kib = 0;
+
+    if (n > 0 && t->pid > 0)
+        pids[n++] = t->pid; /* the supervisor is no actor */
+    for (uint32_t i = 0; i < n; i++) {
+        char  path[64], line[256];
+        long  pss;
+        FILE *f;
+
+        snprintf(path, sizeof path, "/proc/%ld/smaps_rollup", pids[i]);
+        f = fopen(path, "re");
+        if (f == NULL)
+            return -1;
+        while (fgets(line, sizeof line, f) != NULL)
+            if (sscanf(line, "Pss: %ld kB", &pss) == 1)
+                kib += (double)pss;
+        fclose(f);
+    }
+    return n > 0 ? kib * 1024 : -1;
+}
+
+/* The supervisor last: it would start the others anew. */
+void
+target_kill(target *t)
+{
+    long     pids[TARGET_PIDS_MAX];
+    uint32_t fronts, ingests, n = server_pids(t, pids, &fronts, &ingests);
+
+    kill(t->pid, SIGSTOP);
+    for (uint32_t i = 0; i < n; i++)
+        kill((pid_t)pids[i], SIGKILL);
+    kill(t->pid, SIGKILL);
+    waitpid(t->pid, NULL, 0);
+    t->pid = 0;
+    client_close(&t->admin);
+    t->admin.fd = -1;
+}
+
 static void
 note_topology(target *t)
 {
@@ -228,6 +285,18 @@ target_disk_bytes(const target *t, const char *only)
 }
 
 int
+target_resume(target *t, const target_options *o)
+{
+    int rc = client_wait_ready(&t->admin, 20000);
+
+    t->admin.auth[0] = '\0';
+    if (rc == E_OK)
+        rc = sign_in(t, o->email, o->password);
+    note_topology(t);
+    return rc;
+}
+
+int
 target_open(target *t, const target_options *o)
 {
     int rc = E_OK;
@@ -238,12 +307,9 @@ target_open(target *t, const target_options *o)
         snprintf(t->where, sizeof t->where, "%s", o->url);
     else if ((rc = start_server(t, o)) < 0)
         return rc;
-    if ((rc = client_open(&t->admin, t->where)) < 0 || (rc = client_wait_ready(&t->admin, 20000)) < 0)
+    if ((rc = client_open(&t->admin, t->where)) < 0 || (rc = target_resume(t, o)) < 0)
         return rc;
-    if ((rc = sign_in(t, o->email, o->password)) < 0 || (rc = make_key(t)) < 0)
-        return rc;
-    note_topology(t);
-    return E_OK;
+    return make_key(t);
 }
 
 /* ---- machines ---- */

@@ -31,12 +31,20 @@ typedef struct target_options {
 NODISCARD int target_open(target *t, const target_options *o);
 /* Stops an own server (SIGTERM) and removes its directory. */
 void target_close(target *t);
+/* An own server: stopped so that its data stay; all its processes killed at once, as a crash would; started on what
+ * is there (o->flags may be others), without waiting for it; then ready, with the tenant's token again. */
+void target_stop(target *t);
+void target_kill(target *t);
+NODISCARD int target_start(target *t, const target_options *o);
+NODISCARD int target_resume(target *t, const target_options *o);
 
 /* Makes machines CNC-00000.. that are not there yet; ids[i]: 37 bytes each, the UUID of machine i. */
 NODISCARD int target_machines(target *t, uint32_t count, char (*ids)[37]);
 
 /* Clock ticks in seconds of every process of the server, user and system, as /proc says; -1 when it cannot be read. */
 double target_cpu_seconds(target *t);
+/* Proportional set size of all of them; -1. */
+double target_pss_bytes(target *t);
 /* Bytes on disk below the own server's data directory; `only` limits to paths that contain it (NULL: all). */
 uint64_t target_disk_bytes(const target *t, const char *only);
 

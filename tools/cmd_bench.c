@@ -12,6 +12,8 @@ static const struct {
     const char *brief;
 } benches[] = {
     { "ingest", bench_ingest, "readings pushed over HTTP, acknowledged durable, read back bit for bit" },
+    { "query", bench_query, "questions over HTTP, beside a route that does nothing" },
+    { "recovery", bench_recovery, "killed at full load: the first write and the first answer after the start" },
     { "kernel", bench_kernel, "lanes, carriers and round trips of the actor kernel" },
 };
 

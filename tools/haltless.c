@@ -10,7 +10,7 @@ const command commands[] = {
     { "serve", cmd_serve, "runs the server" },
     { "actor", cmd_actor, "hosts one group of actors (serve starts these)" },
     { "demo", cmd_demo, "a server with a tenant and simulated machines" },
-    { "bench", cmd_bench, "measures this machine: bench ingest, bench kernel" },
+    { "bench", cmd_bench, "measures this machine: bench ingest, query, recovery, kernel" },
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
     { "top", cmd_top, "shows what a node does: actors, lanes, latencies; running or killed" },

@@ -1,0 +1,520 @@
+/* query.c - `haltless bench query`: how long questions take over HTTP, beside a route that does nothing.
+ *
+ * 6 h of readings are pushed, then one connection asks, a question at a time, every kind in turn: random series and
+ * ranges, nothing conditional, and before each question a late write, so that no answer can be an old one.  The same data
+ * is asked with every actor as a thread, then with every actor a process; with --mixed once more in each while readings
+ * come in at half the rate at which they were pushed.
+ */
+#include "bench/bench.h"
+
+#include "bench/client.h"
+#include "bench/generate.h"
+#include "bench/out.h"
+#include "bench/push.h"
+#include "bench/target.h"
+#include "proto/err.h"
+#include "proto/instant.h"
+#include "storage/chunk.h"
+
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { HOURS = 6, BUCKET_S = 300, RARE = 10, SLACK_S = 600, DECODE_ROWS = 512, DECODE_ROUNDS = 20 };
+
+typedef struct settings {
+    target_options target;
+    uint64_t     seed;
+    uint32_t     machines;
+    uint32_t     requests;
+    int          client_core;
+    bool         mixed;
+    bool         threads, processes; /* which of the two; neither: both */
+    bool         json;
+} settings;
+
+typedef struct bench {
+    const settings *set;
+    generated       g;
+    target          t;
+    char          (*ids)[37];
+    client          writer; /* speaks with the key */
+    bench_out       out;
+    double          most; /* readings/s at which the data went in */
+    uint64_t        pushed; /* bodies so far */
+    uint64_t        random;
+    uint64_t        wrong;
+} bench;
+
+typedef struct question {
+    const char *method;
+    char        path[512];
+    char        body[512];
+} question;
+
+static uint32_t
+pick(bench *b, uint32_t below)
+{
+    return (uint32_t)(generate_random(&b->random) >> 33) % below;
+}
+
+/* ---- the questions ---- */
+
+typedef void ask_fn(bench *b, question *q);
+typedef bool judge_fn(const bench *b, view answer);
+
+static uint32_t
+occurrences(view text, const char *word)
+{
+    const uint8_t *at = text.at, *end = text.at + text.len;
+    uint32_t       n = 0;
+
+    while ((at = memmem(at, (size_t)(end - at), word, strlen(word))) != NULL) {
+        n++;
+        at += strlen(word);
+    }
+    return n;
+}
+
+static void
+ask_nothing(bench *b, question *q)
+{
+    (void)b;
+    snprintf(q->path, sizeof q->path, "/healthz");
+}
+
+static void
+ask_latest(bench *b, question *q)
+{
+    snprintf(q->path, sizeof q->path, "/api/v1/machines/%s/readings/latest", b->ids[pick(b, b->g.machines)]);
+}
+
+static bool
+has_all_metrics(const bench *b, view answer)
+{
+    (void)b;
+    return occurrences(answer, "\"metric_name\"") == GENERATE_METRICS;
+}
+
+/* Six hours that begin up to ten minutes into the data. */
+static void
+range(bench *b, char start[INSTANT_TEXT_MAX + 1], char end[INSTANT_TEXT_MAX + 1])
+{
+    int64_t from = GENERATE_START_US + (int64_t)pick(b, SLACK_S) * 1000000;
+
+    start[instant_format(from, start)] = '\0';
+    end[instant_format(from + (int64_t)HOURS * 3600 * 1000000, end)] = '\0';
+}
+
+static void
+ask_buckets(bench *b, question *q)
+{
+    char        start[INSTANT_TEXT_MAX + 1], end[INSTANT_TEXT_MAX + 1];
+    const char *unit;
+
+    range(b, start, end);
+    snprintf(q->path, sizeof q->path, "/api/v1/machines/%s/readings?metric=%s&interval=5m&start=%s&end=%s",
+             b->ids[pick(b, b->g.machines)], generate_metric(pick(b, GENERATE_METRICS), &unit), start, end);
+}
+
+static bool
+has_buckets(const bench *b, view answer)
+{
+    (void)b;
+    return occurrences(answer, "\"timestamp\"") >= (HOURS * 3600 - SLACK_S) / BUCKET_S;
+}
+
+static void
+ask_hourly(bench *b, question *q)
+{
+    char start[INSTANT_TEXT_MAX + 1], end[INSTANT_TEXT_MAX + 1];
+
+    range(b, start, end);
+    q->method = "POST";
+    snprintf(q->path, sizeof q->path, "/api/v1/readings/query");
+    snprintf(q->body, sizeof q->body,
+             "{\"start\":\"%s\",\"end\":\"%s\",\"interval\":\"1h\",\"aggregation\":\"avg\"}", start, end);
+}
+
+static bool
+has_all_series(const bench *b, view answer)
+{
+    return occurrences(answer, "\"metric_name\"") == b->g.machines * GENERATE_METRICS &&
+           occurrences(answer, "\"timestamp\"") >= HOURS * b->g.machines * GENERATE_METRICS;
+}
+
+static void
+ask_fleet(bench *b, question *q)
+{
+    (void)b;
+    snprintf(q->path, sizeof q->path, "/api/v1/fleet/status");
+}
+
+static bool
+has_all_machines(const bench *b, view answer)
+{
+    return occurrences(answer, "\"machine_identifier\"") == b->g.machines;
+}
+
+static const struct {
+    const char *name;
+    uint32_t    every; /* rounds */
+    ask_fn     *ask;
+    judge_fn   *judge;
+} cases[] = {
+    { "nothing", 1, ask_nothing, NULL },
+    { "latest", 1, ask_latest, has_all_metrics },
+    { "one series by 5 min", 1, ask_buckets, has_buckets },
+    { "all series by hour", RARE, ask_hourly, has_all_series },
+    { "fleet status", RARE, ask_fleet, has_all_machines },
+};
+
+/* ---- asking ---- */
+
+/* One reading between two others of its series: what was sealed or remembered of that time is out of date now. */
+static int
+write_late(bench *b)
+{
+    char          body[512], id[16], when[INSTANT_TEXT_MAX + 1];
+    const char   *unit, *metric = generate_metric(pick(b, GENERATE_METRICS), &unit);
+    int64_t       at = (int64_t)pick(b, HOURS * 3600 / GENERATE_EVERY_S) * GENERATE_EVERY_S + 5;
+    client_answer a = { 0 };
+    int           n, rc;
+
+    generate_identifier(pick(b, b->g.machines), id);
+    when[instant_format(GENERATE_START_US + at * 1000000, when)] = '\0';
+    n = snprintf(body, sizeof body,
+                 "{\"readings\":[{\"machine_identifier\":\"%s\",\"timestamp\":\"%s\",\"metric_name\":\"%s\","
+                 "\"value\":%u,\"unit\":\"%s\"}]}",
+                 id, when, metric, pick(b, 1000), unit);
+    rc = client_call(&b->writer, "POST", "/api/v1/ingest", view_of(body, (size_t)n), &a);
+    if (rc == E_OK && a.status != 207)
+        rc = err(E_BAD, "a late write was answered with %d", a.status);
+    return rc;
+}
+
+static int
+ask_once(bench *b, size_t which, uint64_t *ns)
+{
+    question      q = { .method = "GET" };
+    client_answer a = { 0 };
+    uint64_t      began;
+    int           rc = write_late(b);
+
+    if (rc < 0)
+        return rc;
+    cases[which].ask(b, &q);
+    began = bench_now_ns();
+    rc = client_call(&b->t.admin, q.method, q.path, view_str(q.body), &a);
+    *ns = bench_now_ns() - began;
+    if (rc < 0)
+        return rc;
+    if (a.status != 200 || (cases[which].judge != NULL && !cases[which].judge(b, a.body))) {
+        if (b->wrong++ == 0)
+            fprintf(stderr, "bench: wrong answer to %s: %d %.*s\n", cases[which].name, a.status,
+                    (int)min_u64(a.body.len, 400), (const char *)a.body.at);
+    }
+    return E_OK;
+}
+
+static void
+report(bench *b, const char *topology, uint64_t *ns[COUNT_OF(cases)], const size_t *counts)
+{
+    uint64_t nothing = 0;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        char     what[96];
+        uint64_t p50;
+
+        bench_sort(ns[i], counts[i]);
+        p50 = bench_quantile(ns[i], counts[i], 0.5);
+        nothing = i == 0 ? p50 : nothing;
+        snprintf(what, sizeof what, "%s/%s", cases[i].name, topology);
+        bench_row(&b->out, what, "p50", (double)p50 / 1e3, "us");
+        bench_row(&b->out, what, "p99", (double)bench_quantile(ns[i], counts[i], 0.99) / 1e3, "us");
+        if (i > 0)
+            bench_row(&b->out, what, "p50 above nothing", ((double)p50 - (double)nothing) / 1e3, "us");
+    }
+}
+
+static int
+ask_all(bench *b, const char *topology)
+{
+    uint64_t *ns[COUNT_OF(cases)] = { 0 };
+    size_t    counts[COUNT_OF(cases)] = { 0 };
+    uint32_t  warm = b->set->requests / 10;
+    int       rc = E_OK;
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        ns[i] = calloc(b->set->requests, sizeof **ns);
+        ASSERT(ns[i] != NULL);
+    }
+    for (uint32_t n = 0; n < warm + b->set->requests && rc == E_OK; n++)
+        for (size_t i = 0; i < COUNT_OF(cases) && rc == E_OK; i++) {
+            uint64_t took = 0;
+
+            if (n % cases[i].every != 0)
+                continue;
+            rc = ask_once(b, i, &took);
+            if (n >= warm)
+                ns[i][counts[i]++] = took;
+        }
+    if (rc == E_OK)
+        report(b, topology, ns, counts);
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        free(ns[i]);
+    return rc;
+}
+
+/* ---- beside readings that come in ---- */
+
+typedef struct stream {
+    push        p;
+    atomic_bool stop;
+    int         rc;
+    char        text[256];
+} stream;
+
+static void *
+stream_run(void *arg)
+{
+    stream *s = arg;
+
+    s->rc = push_run(&s->p);
+    snprintf(s->text, sizeof s->text, "%s", err_text());
+    return NULL;
+}
+
+static int
+ask_mixed(bench *b, const char *topology)
+{
+    char      what[96];
+    pthread_t thread;
+    stream    s = { .p = { .where = b->t.where, .key = b->t.key, .g = &b->g, .first = b->pushed, .bodies = 10000000,
+                           .connections = 8, .rate = b->most / 2 } };
+    int       rc;
+
+    s.p.stop = &s.stop;
+    if (pthread_create(&thread, NULL, stream_run, &s) != 0)
+        return err(E_NOMEM, "a thread");
+    snprintf(what, sizeof what, "%s, mixed", topology);
+    rc = ask_all(b, what);
+    atomic_store(&s.stop, true);
+    pthread_join(thread, NULL);
+    b->pushed += s.p.answered + 1000;
+    bench_row(&b->out, what, "ingest beside it", (double)s.p.accepted / s.p.seconds, "readings/s");
+    push_free(&s.p);
+    return rc < 0 ? rc : s.rc < 0 ? err(s.rc, "%s", s.text) : E_OK;
+}
+
+/* ---- inside the engine ---- */
+
+/* Decodes the chunks of a few series again and again, as a scan does: checked, then rows. */
+static void
+decode_rate(bench *b)
+{
+    static uint8_t chunk[CHUNK_BYTES_MAX];
+    static int64_t times[CHUNK_ROWS_MAX];
+    static double  values[CHUNK_ROWS_MAX];
+    head_row       rows[DECODE_ROWS];
+    uint32_t       width = b->g.machines * GENERATE_METRICS;
+    uint64_t       decoded = 0, took = 0;
+
+    for (uint32_t s = 0; s < 200 && s < width; s++) {
+        chunk_summary summary;
+        uint64_t      began;
+        size_t        len;
+
+        for (uint32_t i = 0; i < DECODE_ROWS; i++) {
+            uint64_t at = (uint64_t)i * width + s;
+
+            rows[i] = (head_row){ generate_time_us(&b->g, at), b->g.values[at % b->g.readings] };
+        }
+        len = chunk_encode(chunk, 1, rows, DECODE_ROWS);
+        began = bench_now_ns();
+        for (uint32_t n = 0; n < DECODE_ROUNDS; n++)
+            if (chunk_read(view_of(chunk, len), &summary) < 0 || chunk_decode(view_of(chunk, len), times, values) < 0)
+                b->wrong++;
+        took += bench_now_ns() - began;
+        decoded += (uint64_t)DECODE_ROUNDS * DECODE_ROWS;
+    }
+    bench_row(&b->out, "engine", "decode", (double)decoded / ((double)took / 1e9), "readings/s");
+}
+
+/* ---- the whole ---- */
+
+static int
+load(bench *b)
+{
+    push p = { .where = b->t.where, .key = b->t.key, .g = &b->g, .bodies = b->g.bodies, .connections = 8 };
+    int  rc = push_run(&p);
+
+    b->pushed = b->g.bodies;
+    b->most = (double)p.accepted / p.seconds;
+    if (rc == E_OK)
+        bench_row(&b->out, "load", "throughput", b->most, "readings/s");
+    push_free(&p);
+    return rc;
+}
+
+static int
+writer_open(bench *b)
+{
+    int rc;
+
+    client_close(&b->writer);
+    rc = client_open(&b->writer, b->t.where);
+    snprintf(b->writer.auth, sizeof b->writer.auth, "X-API-Key: %s\r\n", b->t.key);
+    return rc;
+}
+
+static int
+measure(bench *b, const char *topology)
+{
+    int rc = writer_open(b);
+
+    if (rc == E_OK)
+        rc = ask_all(b, topology);
+    if (rc == E_OK && b->set->mixed)
+        rc = ask_mixed(b, topology);
+    return rc;
+}
+
+static int
+again_as_processes(bench *b)
+{
+    target_options o = b->set->target;
+    char          *flags[TARGET_FLAGS_MAX];
+    int            rc;
+
+    for (int i = 0; i < o.flag_count; i++)
+        flags[i] = o.flags[i];
+    flags[o.flag_count++] = (char *)(uintptr_t) "--processes";
+    o.flags = flags;
+    target_stop(&b->t);
+    rc = target_start(&b->t, &o);
+    if (rc == E_OK)
+        rc = target_resume(&b->t, &o);
+    return rc < 0 ? rc : measure(b, "processes");
+}
+
+static int
+run(bench *b, int argc, char **argv)
+{
+    const settings *s = b->set;
+    uint64_t        readings = (uint64_t)s->machines * GENERATE_METRICS * HOURS * 3600 / GENERATE_EVERY_S;
+    bool            own = s->target.url == NULL, both = s->threads == s->processes;
+    int             rc = generate(&b->g, VARIANT_WALK, s->seed, s->machines, readings, 1000);
+
+    b->ids = calloc(s->machines, sizeof *b->ids);
+    if (rc == E_OK && b->ids == NULL)
+        rc = err(E_NOMEM, "machines");
+    if (rc == E_OK)
+        rc = target_open(&b->t, &s->target);
+    if (rc == E_OK)
+        rc = target_machines(&b->t, s->machines, b->ids);
+    if (rc < 0)
+        return rc;
+    bench_pin(s->client_core);
+    bench_env(&b->out, own ? b->t.dir : NULL, own ? "fsync" : "as the server says", b->t.topology, argc, argv);
+    decode_rate(b);
+    rc = load(b);
+    if (rc == E_OK && !own)
+        return measure(b, "server");
+    if (rc == E_OK && (both || s->threads))
+        rc = measure(b, "threads");
+    if (rc == E_OK && (both || s->processes))
+        rc = again_as_processes(b);
+    return rc;
+}
+
+static const char help[] =
+    "haltless bench query - how long questions take over HTTP, beside a route that does nothing\n"
+    "\n"
+    "  haltless bench query [options] [-- flags for the server it starts]\n"
+    "\n"
+    "  --url HOST:PORT      ask a running server, after pushing the data to it (default: one of its own)\n"
+    "  --email, --password  its tenant (registered when unknown)\n"
+    "  --machines N         machines, 5 metrics each, 6 h of a reading every 10 s (default 1000)\n"
+    "  --requests N         of each kind; a tenth of the long ones (default 2000)\n"
+    "  --threads            only with every actor as a thread of one process\n"
+    "  --processes          only with every actor as a process (default: one after the other)\n"
+    "  --mixed              once more while readings come in at half the rate at which the data did\n"
+    "  --seed N             of the data and the questions (default 1)\n"
+    "  --dir DIR            where the temporary directory is made (default /tmp)\n"
+    "  --server-core N      pin the server to a core\n"
+    "  --client-core N      pin the client to a core\n"
+    "  --json               one object a line\n";
+
+enum option_key { O_URL = 256, O_EMAIL, O_PASSWORD, O_MACHINES, O_REQUESTS, O_THREADS, O_PROCESSES, O_MIXED, O_SEED, O_DIR,
+                  O_SERVER, O_CLIENT, O_JSON, O_HELP };
+
+static const struct option flags[] = {
+    { "url", 1, NULL, O_URL },           { "email", 1, NULL, O_EMAIL },
+    { "password", 1, NULL, O_PASSWORD }, { "machines", 1, NULL, O_MACHINES },
+    { "requests", 1, NULL, O_REQUESTS }, { "threads", 0, NULL, O_THREADS },
+    { "processes", 0, NULL, O_PROCESSES }, { "mixed", 0, NULL, O_MIXED },
+    { "seed", 1, NULL, O_SEED },         { "dir", 1, NULL, O_DIR },
+    { "server-core", 1, NULL, O_SERVER }, { "client-core", 1, NULL, O_CLIENT },
+    { "json", 0, NULL, O_JSON },         { "help", 0, NULL, O_HELP },
+    { NULL, 0, NULL, 0 },
+};
+
+/* One flag; false when its value is unusable. */
+static bool
+take(settings *s, int key, const char *value)
+{
+    switch (key) {
+    case O_URL:       s->target.url = value; return true;
+    case O_EMAIL:     s->target.email = value; return true;
+    case O_PASSWORD:  s->target.password = value; return true;
+    case O_DIR:       s->target.dir = value; return true;
+    case O_SERVER:    s->target.core = atoi(value); return true;
+    case O_CLIENT:    s->client_core = atoi(value); return true;
+    case O_JSON:      s->json = true; return true;
+    case O_MIXED:     s->mixed = true; return true;
+    case O_THREADS:   s->threads = true; return true;
+    case O_PROCESSES: s->processes = true; return true;
+    case O_SEED:      s->seed = strtoull(value, NULL, 10); return true;
+    case O_MACHINES:  s->machines = (uint32_t)strtoul(value, NULL, 10); return s->machines > 0 && s->machines <= 100000;
+    case O_REQUESTS:  s->requests = (uint32_t)strtoul(value, NULL, 10);
+                      return s->requests > 0 && s->requests <= 10000000;
+    default:          return false;
+    }
+}
+
+int
+bench_query(int argc, char **argv)
+{
+    settings s = { .target = { .email = "bench@example.com", .password = "bench-haltless-1", .core = -1 },
+                   .seed = 1, .machines = 1000, .requests = 2000, .client_core = -1 };
+    bench    b = { .set = &s, .t.admin.fd = -1, .writer.fd = -1 };
+    int      key, rc;
+
+    optind = 1;
+    while ((key = getopt_long(argc, argv, "+", flags, NULL)) != -1) {
+        if (key == O_HELP) {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (!take(&s, key, optarg)) {
+            fputs("see haltless bench query --help\n", stderr);
+            return 2;
+        }
+    }
+    s.target.flags = argv + optind;
+    s.target.flag_count = (int)min_u64((uint64_t)(argc - optind), TARGET_FLAGS_MAX - 1);
+    b.out = (bench_out){ .to = stdout, .json = s.json, .bench = "query" };
+    b.random = s.seed * 2 + 1;
+    rc = run(&b, argc, argv);
+    if (rc < 0)
+        fprintf(stderr, "bench: %s\n", err_text());
+    if (b.wrong > 0)
+        fprintf(stderr, "bench: CHECK FAILED: %llu wrong answers\n", (unsigned long long)b.wrong);
+    client_close(&b.writer);
+    target_close(&b.t);
+    generate_free(&b.g);
+    free(b.ids);
+    return rc < 0 || b.wrong > 0;
+}

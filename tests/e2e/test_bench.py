@@ -1,0 +1,33 @@
+"""The benches are programs that users run: they work on a small load, check what they measured and say it as JSON."""
+import json
+import subprocess
+
+import pytest
+
+from haltless import BINARY, SLOW
+
+pytestmark = pytest.mark.once
+
+
+def bench(*words):
+    done = subprocess.run([BINARY, "bench", *words, "--json"], capture_output=True, text=True, timeout=120 * SLOW)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return done, lines[:1], {(row["case"], row["metric"]): row["value"] for row in lines[1:]}
+
+
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+def test_ingest_reads_back_every_reading_it_was_told_is_stored(form, tmp_path):
+    done, env, rows = bench("ingest", "--machines", "20", "--readings", "30000", "--per-request", "300", "--rate", "100000",
+                            "--format", form, "--dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert env[0]["env"]["commit"]
+    assert [v for (_, metric), v in rows.items() if metric in ("stored", "wrong")] == [30000, 0]
+
+
+def test_query_asks_every_kind_of_question_of_threads_and_of_processes(tmp_path):
+    done, env, rows = bench("query", "--machines", "4", "--requests", "20", "--mixed", "--dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for topology in ("threads", "threads, mixed", "processes", "processes, mixed"):
+        for case in ("nothing", "latest", "one series by 5 min", "all series by hour", "fleet status"):
+            assert rows[f"{case}/{topology}", "p50"] > 0
+    assert rows["engine", "decode"] > 0
