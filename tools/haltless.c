@@ -17,6 +17,7 @@ const command commands[] = {
     { "lane", cmd_lane, "lane dump, lane follow: the messages between two actors" },
     { "user", cmd_user, "user add: makes a user, or a tenant with its first one" },
     { "key", cmd_key, "key add: makes an API key" },
+    { "keygen", cmd_keygen, "makes the key pair of a node, for a topology of several" },
     { "version", cmd_version, "says what runs here, with the libraries that are loaded" },
     { 0 },
 };

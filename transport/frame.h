@@ -1,4 +1,4 @@
-/* frame.h - what travels on a road: one message a frame, a head of 64 bytes, then whole records.
+/* frame.h - what travels on a road: one message a frame, a head of 80 bytes, then whole records.
  *
  * Private to road.c and gate.c.  Nothing of a frame is believed before it is checked: who, which
  * generation, which connection, lengths; lane_receive() checks the records.
@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <zmq.h>
 
-enum { FRAME_VERSION = 1, FRAME_BYTES_MAX = 256 * 1024, FRAMES_HWM = 1000, DRAIN_MAX = 4096 };
+enum { FRAME_VERSION = 2, FRAME_BYTES_MAX = 256 * 1024, FRAMES_HWM = 1000, DRAIN_MAX = 4096 };
 enum { RECONNECT_MS = 10, RECONNECT_MAX_MS = 200 };
 #define FRAME_MAGIC UINT32_C(0x6461726c) /* "lrad" */
 
@@ -22,13 +22,15 @@ typedef struct frame {
     uint16_t version;
     uint16_t kind;
     addr     from; /* of the lane, in both directions */
+    addr     to;   /* likewise; who carries a frame between hosts goes by it */
     uuid     generation;
     uint64_t position; /* HELLO: head.  DATA: of the first record.  STATE: expected. */
     uint64_t acked; /* STATE, ACK: done with up to.  HELLO: sent up to, perhaps to a predecessor. */
     uint64_t no;    /* HELLO, and the STATE that answers it; 0: unasked */
     uint64_t len;   /* DATA: bytes behind this head */
+    uint64_t now_ns; /* the sender's clock, which the times in records are of */
 } frame;
-_Static_assert(sizeof(frame) == 64, "layout");
+_Static_assert(sizeof(frame) == 80, "layout");
 
 static inline void
 frame_set(void *socket, int option, int value)

@@ -8,6 +8,7 @@
 #include "transport/frame.h"
 
 #include "proto/err.h"
+#include "proto/world.h"
 
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ typedef struct gate_edge {
     uint8_t  identity[IDENTITY_MAX];
     size_t   identity_len; /* of the connection that said HELLO last; 0: none did */
     bool     gap_told;
+    bool     far;
 } gate_edge;
 
 struct gate {
@@ -86,6 +88,13 @@ gate_add(gate *g, lane *l)
     return (int)g->edge_count++;
 }
 
+void
+gate_far(gate *g, uint32_t number)
+{
+    ASSERT(number < g->edge_count);
+    g->edges[number].far = true;
+}
+
 /* False: not now; a later HELLO is answered. */
 static bool
 answer(gate *g, gate_edge *e, enum frame_kind kind, uint64_t no)
@@ -94,6 +103,7 @@ answer(gate *g, gate_edge *e, enum frame_kind kind, uint64_t no)
                 .version = FRAME_VERSION,
                 .kind = (uint16_t)kind,
                 .from = lane_from(e->lane),
+                .to = lane_to(e->lane),
                 .generation = *lane_generation(e->lane),
                 .position = lane_tail(e->lane),
                 .acked = lane_head(e->lane),
@@ -139,10 +149,31 @@ on_hello(gate *g, gate_edge *e, const frame *f)
     (void)answer(g, e, FRAME_STATE, f->no);
 }
 
+/* Time left stays time left: each host's clock begins where it likes. */
+static void
+shift_times(uint8_t *at, size_t len, uint64_t their_now_ns)
+{
+    uint64_t shift = the_world->now_ns() - their_now_ns;
+    envelope e;
+
+    while (len >= sizeof e) {
+        memcpy(&e, at, sizeof e);
+        if (envelope_record_len(e.len) > len)
+            return; /* lane_receive() refuses it */
+        e.sent_ns += shift;
+        e.deadline_ns = e.deadline_ns == 0 ? 0 : max_u64(e.deadline_ns + shift, 1);
+        memcpy(at, &e, sizeof e);
+        at += envelope_record_len(e.len);
+        len -= envelope_record_len(e.len);
+    }
+}
+
 static bool
-on_data(gate *g, gate_edge *e, const frame *f, view records)
+on_data(gate *g, gate_edge *e, const frame *f, uint8_t *at)
 {
     uint64_t expected = lane_tail(e->lane);
+    uint64_t known;
+    view     records;
     int      rc;
 
     if (!uuid_eq(&f->generation, lane_generation(e->lane)))
@@ -152,10 +183,12 @@ on_data(gate *g, gate_edge *e, const frame *f, view records)
             e->gap_told = answer(g, e, FRAME_STATE, 0);
         return false;
     }
-    if (expected - f->position >= records.len)
+    known = expected - f->position;
+    if (known >= f->len)
         return false; /* has it all */
-    records =
-        view_of(records.at + (expected - f->position), records.len - (expected - f->position));
+    records = view_of(at + known, f->len - known);
+    if (e->far)
+        shift_times(at + known, records.len, f->now_ns);
     rc = lane_receive(e->lane, expected, records);
     if (rc < 0) {
         err_clear();
@@ -193,7 +226,7 @@ on_frame(gate *g, zmq_msg_t *identity, zmq_msg_t *m)
     if (f.kind != FRAME_DATA || id_len != e->identity_len ||
         memcmp(e->identity, zmq_msg_data(identity), id_len) != 0)
         return false; /* of a producer that has a successor */
-    return on_data(g, e, &f, view_of((const uint8_t *)zmq_msg_data(m) + sizeof f, f.len));
+    return on_data(g, e, &f, (uint8_t *)zmq_msg_data(m) + sizeof f);
 }
 
 bool

@@ -7,6 +7,7 @@
 #include "transport/frame.h"
 
 #include "proto/err.h"
+#include "proto/world.h"
 
 #include <stdlib.h>
 
@@ -84,6 +85,8 @@ frame_of(const road *r, enum frame_kind kind)
                     .version = FRAME_VERSION,
                     .kind = (uint16_t)kind,
                     .from = lane_from(r->lane),
+                    .to = lane_to(r->lane),
+                    .now_ns = the_world->now_ns(),
                     .generation = *lane_generation(r->lane) };
 }
 

@@ -41,7 +41,7 @@ enum {
     NOTES_MAX = 4096,
     SOCKETS_MAX = 8192,
     BELL_HWM = 16,
-    ENDPOINT_MAX = 256
+    ENDPOINT_MAX = WIRE_ENDPOINT_MAX
 };
 enum { MISSED_AFTER_NS = 1000000000, NOTE_ON_ITS_WAY_NS = 50000000 };
 enum {
@@ -125,18 +125,31 @@ wire_slot_create(const char *run_dir, addr who)
 
 /* ---- endpoints ---- */
 
+int
+wire_endpoint(char out[WIRE_ENDPOINT_MAX], const char *run_dir, const char *what, addr of,
+              uint64_t epoch, bool same_process)
+{
+    size_t room = same_process ? ENDPOINT_MAX
+                               : sizeof "ipc://" + sizeof((struct sockaddr_un *)0)->sun_path - 1;
+    int    n = snprintf(out, ENDPOINT_MAX, "%s%s/%s.%s.%u.%llu",
+                        same_process ? "inproc://" : "ipc://", run_dir, what,
+                        kind_name(addr_kind(of)), addr_part(of), (unsigned long long)epoch);
+
+    return n > 0 && (size_t)n < room ? E_OK
+                                     : err(E_RANGE, "%s is too long for a socket's path", run_dir);
+}
+
 static int
 endpoint(const wire *w, char out[ENDPOINT_MAX], const char *what, addr of, uint64_t epoch,
          bool same_process)
 {
-    size_t room = same_process ? ENDPOINT_MAX
-                               : sizeof "ipc://" + sizeof((struct sockaddr_un *)0)->sun_path - 1;
-    int    n =
-        snprintf(out, ENDPOINT_MAX, "%s%s/%s.%s.%u.%llu", same_process ? "inproc://" : "ipc://",
-                 w->dir, what, kind_name(addr_kind(of)), addr_part(of), (unsigned long long)epoch);
+    return wire_endpoint(out, w->dir, what, of, epoch, same_process);
+}
 
-    return n > 0 && (size_t)n < room ? E_OK
-                                     : err(E_RANGE, "%s is too long for a socket's path", w->dir);
+uint64_t
+wire_epoch(const wire *w)
+{
+    return w->epoch;
 }
 
 static int
@@ -369,14 +382,15 @@ open_gate(wire *w, bool same_process)
     return rc;
 }
 
-int
-wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t capacity)
+/* via: who its notes and frames come from, when that is another than `from`; 0: it is not. */
+static int
+add_in(wire *w, lane **l, addr from, addr via, const edge *wanted, bool same_process,
+       uint64_t capacity)
 {
-    edge e = { .in = true, .carrier = c };
+    edge e = *wanted;
     int  rc = E_OK;
 
-    if (c == CARRIER_ZMQ) {
-        ASSERT(w->bell == NULL); /* that world has no roads */
+    if (e.carrier == CARRIER_ZMQ) {
         rc = open_gate(w, same_process);
         if (rc == E_OK)
             rc = lane_make_private(l, capacity, from, w->self, 0);
@@ -385,9 +399,24 @@ wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t
         e.gate_number = rc < 0 ? 0 : (uint32_t)rc;
     }
     e.lane = *l;
+    if (rc >= 0 && via != 0)
+        gate_far(w->gate, e.gate_number);
     if (rc >= 0)
-        rc = add_edge(w, from, same_process, &e);
+        rc = add_edge(w, via != 0 ? via : from, same_process, &e);
     return rc < 0 ? err(rc, "edge from %s.%u", kind_name(addr_kind(from)), addr_part(from)) : rc;
+}
+
+int
+wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t capacity)
+{
+    return add_in(w, l, from, 0, &(edge){ .in = true, .carrier = c }, same_process, capacity);
+}
+
+int
+wire_add_in_far(wire *w, lane **l, addr from, addr via, bool same_process, uint64_t capacity)
+{
+    return add_in(w, l, from, via, &(edge){ .in = true, .carrier = CARRIER_ZMQ }, same_process,
+                  capacity);
 }
 
 /* Ticks come while something waits for an acknowledgement. */
@@ -421,11 +450,10 @@ travel(wire *w, edge *e)
         err_clear(); /* out of sockets: the next tick tries again */
 }
 
-int
-wire_add_out(wire *w, lane *l, carrier c, bool same_process)
+static int
+add_out(wire *w, lane *l, addr to, carrier c, bool same_process)
 {
     edge e = { .lane = l, .carrier = c };
-    addr to = lane_to(l);
     int  rc = E_OK;
 
     if (c == CARRIER_ZMQ) {
@@ -448,6 +476,18 @@ wire_add_out(wire *w, lane *l, carrier c, bool same_process)
     if (e.road != NULL)
         wire_kick(w, rc);
     return rc;
+}
+
+int
+wire_add_out(wire *w, lane *l, carrier c, bool same_process)
+{
+    return add_out(w, l, lane_to(l), c, same_process);
+}
+
+int
+wire_add_out_far(wire *w, lane *l, addr via, bool same_process)
+{
+    return add_out(w, l, via, CARRIER_ZMQ, same_process);
 }
 
 /* ---- ringing ---- */

@@ -48,6 +48,17 @@ void wire_close(wire **w);
 NODISCARD int wire_add_out(wire *w, lane *l, carrier c, bool same_process);
 NODISCARD int wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t capacity);
 
+/* The same between hosts: frames go by way of `via`, the link actor of this node (transport/trunk.h). */
+NODISCARD int wire_add_out_far(wire *w, lane *l, addr via, bool same_process);
+NODISCARD int wire_add_in_far(wire *w, lane **l, addr from, addr via, bool same_process,
+                              uint64_t capacity);
+
+/* Where `of` in its life `epoch` is reached: "bell" or "road".  E_RANGE: too long for a socket. */
+enum { WIRE_ENDPOINT_MAX = 256 };
+NODISCARD int wire_endpoint(char out[WIRE_ENDPOINT_MAX], const char *run_dir, const char *what, addr of,
+                            uint64_t epoch, bool same_process);
+uint64_t wire_epoch(const wire *w);
+
 /* After lane_publish() on an out edge: rings or sends. */
 void wire_kick(wire *w, int out_edge);
 /* After lane_ack() on an in edge: `woken` as lane_ack answered; zmq: tells the far side. */
