@@ -19,7 +19,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { MARKS_MAX = 256, SWEEP_NS_S = 60 };
+enum { MARKS_MAX = 256, SWEEP_NS_S = 60, SECRETS_US = 1000000 };
 
 /* An answer that waits for the commit. */
 typedef struct waiting {
@@ -47,6 +47,8 @@ typedef struct actor {
     uint64_t  tried_ns; /* when recovery was tried last */
     uint64_t  wake_timer; /* for the snooze that ends first; 0: none */
     int64_t   wake_us;
+    secrets_stamp secrets_seen;
+    int64_t   secrets_us; /* when it looked at them */
     bool      broken; /* neither written nor read again: the supervisor's turn */
     uint8_t   body[REG_REPLY_MAX]; /* a copy: the peer may still write into the lane */
 } actor;
@@ -214,6 +216,19 @@ recover(actor *a)
     err_clear();
 }
 
+/* Once a second: the signing secret may have been exchanged. */
+static void
+look_at_secrets(actor *a)
+{
+    if (a->r.now_us - a->secrets_us < SECRETS_US && a->r.now_us >= a->secrets_us)
+        return;
+    a->secrets_us = a->r.now_us;
+    if (secrets_look(&a->r.secrets, &a->secrets_seen, ak_data_dir(a->k)) == E_OK)
+        return;
+    log_error("secrets.not_read", "reason=%s", log_quote(view_str(err_text())));
+    err_clear();
+}
+
 static void
 look_around(actor *a)
 {
@@ -222,6 +237,7 @@ look_around(actor *a)
                 (o->auth_registration == REGISTRATION_AUTO && ak_is_loopback(a->k));
 
     a->r.now_us = ak_wall_us(a->k);
+    look_at_secrets(a);
     a->r.registration_open = open;
     a->r.registration_first = o->auth_registration != REGISTRATION_CLOSED;
     a->r.access_s = (uint32_t)o->auth_access_token_s;

@@ -904,6 +904,23 @@ op_user_update(reg_call *c)
     return 200;
 }
 
+/* From the shell of the server's machine. */
+static uint16_t
+op_user_passwd(reg_call *c)
+{
+    reg_user *u = find_email(c->r, reg_text(c, "email"));
+
+    if (u == NULL || reg_text(c, "password_hash").len == 0)
+        return reg_fail(c, 404, "User not found.");
+    reg_text_set(&u->password_hash, reg_text(c, "password_hash"));
+    void_tokens(c->r, u);
+    u->updated_us = c->r->now_us;
+    store_user(c->r, u);
+    reg_audit_of(c, u->tenant, u, "user", &u->id, u->email);
+    pack_user(c, c->out, u);
+    return 200;
+}
+
 static uint16_t
 op_user_delete(reg_call *c)
 {
@@ -931,5 +948,6 @@ op_user_delete(reg_call *c)
 
 const reg_op_fn reg_user_ops[] = {
     { REG_USER_LIST, op_user_list },     { REG_USER_CREATE, op_user_create }, { REG_USER_GET, op_user_get },
-    { REG_USER_UPDATE, op_user_update }, { REG_USER_DELETE, op_user_delete }, { 0 },
+    { REG_USER_UPDATE, op_user_update }, { REG_USER_DELETE, op_user_delete },
+    { REG_USER_PASSWD, op_user_passwd }, { 0 },
 };

@@ -12,7 +12,7 @@
 #ifndef HALTLESS_ACTORS_REGISTRY_INTERNAL_H
 #define HALTLESS_ACTORS_REGISTRY_INTERNAL_H
 
-#include "proto/crypto.h"
+#include "proto/secrets.h"
 #include "proto/json.h"
 #include "proto/pack.h"
 #include "proto/reg_ops.h"

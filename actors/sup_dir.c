@@ -5,7 +5,7 @@
  */
 #include "actors/sup_internal.h"
 
-#include "proto/crypto.h"
+#include "proto/secrets.h"
 #include "proto/err.h"
 #include "proto/log.h"
 #include "storage/regstore.h"

@@ -37,6 +37,17 @@ tenant_verdict(front *f, uint32_t tenant, caller *who)
     return (auth_verdict){ .tier = t.tier };
 }
 
+/* While the signing secret is exchanged, two are good. */
+static enum jwt_verdict
+verify(const secrets *s, view token, int64_t now_s, jwt_claims *claims)
+{
+    enum jwt_verdict v = jwt_verify(s->jwt, token, now_s, claims);
+
+    if (v == JWT_INVALID && now_s < s->also_until_s)
+        v = jwt_verify(s->also, token, now_s, claims);
+    return v;
+}
+
 auth_verdict
 auth_token(front *f, view token, caller *who)
 {
@@ -45,7 +56,7 @@ auth_token(front *f, view token, caller *who)
     int64_t    now_s = front_wall_us() / 1000000;
 
     memset(who, 0, sizeof *who);
-    switch (jwt_verify(f->secrets.jwt, token, now_s, &claims)) {
+    switch (verify(&f->secrets, token, now_s, &claims)) {
     case JWT_OK:
         break;
     case JWT_EXPIRED:

@@ -344,6 +344,10 @@ match(call *c)
     bool         outside = !below_api(&path);
     routes_match m;
 
+    if (view_eq(c->x->method, VIEW_LIT("OPTIONS")) && view_eq(path, VIEW_LIT("/*"))) { /* H2O puts the slash there */
+        answer_options(c, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"); /* of the server as a whole */
+        return false;
+    }
     routes_find(outside, path, c->x->is_head ? VIEW_LIT("GET") : c->x->method, &m);
     if (m.row == NULL && m.allow[0] == '\0') {
         call_fail(c, 404, "Not found.");

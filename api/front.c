@@ -27,6 +27,11 @@ on_tick(front *f)
 {
     static front_timer tick = { on_tick };
 
+    if (secrets_look(&f->secrets, &f->secrets_seen, ak_data_dir(f->k)) < 0) {
+        log_error("secrets.not_read", "reason=%s", log_quote(view_str(err_text())));
+        err_clear();
+    }
+
     ws_tick(f->ws);
     usage_tick(f->usage, f->k);
     (void)ak_timer(f->k, TICK_NS, &tick);
@@ -113,7 +118,8 @@ init(ak *k, void *self)
         return err(rc, "routes");
     if ((rc = describe_build()) < 0)
         return err(rc, "API description");
-    if ((rc = secrets_load(&f->secrets, ak_data_dir(k))) < 0)
+    if ((rc = secrets_load(&f->secrets, ak_data_dir(k))) < 0 ||
+        (rc = secrets_look(&f->secrets, &f->secrets_seen, ak_data_dir(k))) < 0)
         return err(rc, "secrets");
     if ((rc = limits_open(&f->limits, ak_run_dir(k))) < 0)
         return err(rc, "rate limits");

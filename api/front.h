@@ -6,7 +6,7 @@
 #include "api/limits.h"
 #include "api/route.h"
 #include "api/usage.h"
-#include "proto/crypto.h"
+#include "proto/secrets.h"
 #include "transport/count.h"
 
 enum { PARAMS_MAX = 4, REQUEST_ID_MAX = 128 };
@@ -74,6 +74,7 @@ struct front {
     const options *options;
     counters      *counters;
     secrets        secrets;
+    secrets_stamp  secrets_seen;
     json_out       json;   /* of call_json() */
     json_out       faults; /* of 422s under construction */
     call          *calls;

@@ -295,6 +295,8 @@ head_fault(const h2o_req_t *req, const char *at, size_t len, size_t *head_len)
     *head_len = (size_t)(at - begin);
     if (lengths > 1 || encodings > 1 || (lengths > 0 && encodings > 0))
         return "Request has more than one body length.";
+    if (encodings > 0 && req->version < 0x101)
+        return "HTTP/1.0 has no transfer encodings.";
     if (hosts > 1 || (hosts == 0 && req->version >= 0x101))
         return "Request must have one Host header.";
     return NULL;
@@ -323,14 +325,34 @@ on_stop(h2o_generator_t *generator, h2o_req_t *req)
     H2O_STRUCT_FROM_MEMBER(flow, generator, generator)->x.answered = true;
 }
 
+/* "GET http://host/path": what a proxy is asked for, and a server must take too (RFC 9112, 3.2.2). */
+static void
+strip_authority(h2o_req_t *req)
+{
+    h2o_url_t url;
+
+    if (req->path.len == 0 || req->path.base[0] == '/')
+        return;
+    for (size_t i = 0; i < req->path.len && req->path.base[i] != ':'; i++)
+        req->path.base[i] = (char)h2o_tolower(req->path.base[i]); /* schemes have no case */
+    if (h2o_url_parse(req->path.base, req->path.len, &url) != 0)
+        return;
+    req->path = url.path;
+    req->path_normalized =
+        h2o_url_normalize_path(&req->pool, req->path.base, req->path.len, &req->query_at,
+                               &req->norm_indexes);
+}
+
 static flow *
 flow_new(http *h, h2o_req_t *req)
 {
     flow               *f = h2o_mem_alloc_shared(&req->pool, sizeof *f, flow_gone);
     const h2o_socket_t *sock = req->conn->callbacks->get_socket(req->conn);
     const h2o_buffer_t *in = sock->input;
-    size_t              query_at = req->query_at == SIZE_MAX ? req->path.len : req->query_at + 1;
+    size_t              query_at;
 
+    strip_authority(req);
+    query_at = req->query_at == SIZE_MAX ? req->path.len : req->query_at + 1;
     memset(f, 0, sizeof *f);
     f->generator.proceed = on_proceed;
     f->generator.stop = on_stop;

@@ -1,5 +1,7 @@
 /* machines.c - the machines of a tenant. */
 #include "api/registry.h"
+#include "proto/err.h"
+#include "proto/zone.h"
 
 #define PROTOCOLS "opc_ua|modbus_tcp|csv|json|mqtt|mtconnect"
 #define READ (WHO_VIEWER | WHO_SCOPE(SCOPE_READ_MACHINES))
@@ -41,17 +43,34 @@ static const field list_fields[] = {
 };
 static const schema list_schema = { "MachineList", list_fields };
 
+/* POST and PATCH.  Zones are files of this machine: the front looks, so that the registry never waits for them. */
+static void
+write_machine(call *c)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(call_body(c), "timezone");
+    zone        *z = NULL;
+
+    if (!cJSON_IsString(name) || strcmp(name->valuestring, "UTC") == 0 ||
+        zone_open(view_str(name->valuestring), &z) == E_OK) {
+        zone_close(&z);
+        registry_route(c);
+        return;
+    }
+    err_clear();
+    call_fail_field(c, "body", "timezone", "Must be the IANA name of a zone that is known here", "value_error");
+}
+
 extern const route machines_routes[];
 
 const route machines_routes[] = {
     { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/machines", &list_schema, NULL, registry_list, REG_MACHINE_LIST,
       "The tenant's machines" },
-    { POST, 201, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/machines", NULL, &create_schema, registry_route,
+    { POST, 201, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/machines", NULL, &create_schema, write_machine,
       REG_MACHINE_CREATE, "Add a machine" },
     { GET, 200, READ, 0, REGISTRY_WITHIN_MS, "/machines/{id}", NULL, NULL, registry_get, REG_MACHINE_GET,
       "One machine" },
     { PATCH, 200, WHO_OPERATOR, REGISTRY_BODY_MAX, REGISTRY_WITHIN_MS, "/machines/{id}", NULL, &update_schema,
-      registry_route, REG_MACHINE_UPDATE, "Change a machine" },
+      write_machine, REG_MACHINE_UPDATE, "Change a machine" },
     { DELETE_, 204, WHO_OPERATOR, 0, REGISTRY_WITHIN_MS, "/machines/{id}", NULL, NULL, registry_route,
       REG_MACHINE_DELETE, "Remove a machine; its readings are kept" },
     { 0 },

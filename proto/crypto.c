@@ -1,35 +1,12 @@
-/* crypto.c - libsodium, in our words; and the secrets file.
- *
- *   DIR/secrets, 0600:
- *   0         8              40             72             104          136
- *   +---------+--------------+--------------+--------------+------------+
- *   | magic   | jwt          | keys         | refresh      | BLAKE2b    |
- *   +---------+--------------+--------------+--------------+------------+
- *
- * Several processes may race at the first start: each writes a file of its own and link()s it; one
- * wins, all read the winner's.
- */
+/* crypto.c - libsodium, in our words. */
 #include "proto/crypto.h"
 
 #include "proto/err.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { ARGON_MEMORY = 19 * 1024 * 1024, ARGON_PASSES = 2, KEY_BYTES = 32 };
 
-static const uint8_t secrets_magic[8] = { 'H', 'L', 'S', 'E', 'C', 'R', '1', '\n' };
-
-typedef struct secrets_file {
-    uint8_t magic[8];
-    secrets s;
-    uint8_t sum[DIGEST_LEN];
-} secrets_file;
-_Static_assert(sizeof(secrets_file) == 136, "layout of DIR/secrets");
 _Static_assert(crypto_pwhash_STRBYTES <= PASSWORD_HASH_MAX, "an encoded hash fits");
 _Static_assert(crypto_auth_hmacsha256_KEYBYTES == SECRET_LEN, "a secret is an HMAC key");
 
@@ -207,118 +184,4 @@ bool
 password_matches(view password, const char *encoded)
 {
     return crypto_pwhash_str_verify(encoded, (const char *)password.at, password.len) == 0;
-}
-
-/* ---- secrets ---- */
-
-static void
-secrets_sum(const secrets_file *f, uint8_t out[DIGEST_LEN])
-{
-    int rc = crypto_generichash(out, DIGEST_LEN, (const uint8_t *)f, offsetof(secrets_file, sum),
-                                NULL, 0);
-
-    ASSERT(rc == 0);
-}
-
-static int
-file_write(const char *path, const void *data, size_t len)
-{
-    int     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    ssize_t n;
-    int     rc = E_OK;
-
-    if (fd < 0)
-        return err_errno(errno, "create %s", path);
-    n = write(fd, data, len);
-    if (n != (ssize_t)len)
-        rc = err_errno(n < 0 ? errno : ENOSPC, "write %s", path);
-    else if (fsync(fd) != 0)
-        rc = err_errno(errno, "sync %s", path);
-    close(fd);
-    return rc;
-}
-
-static int
-dir_sync(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = E_OK;
-
-    if (fd < 0)
-        return err_errno(errno, "open %s", dir);
-    if (fsync(fd) != 0)
-        rc = err_errno(errno, "sync %s", dir);
-    close(fd);
-    return rc;
-}
-
-static int
-secrets_make(const char *dir, const char *path)
-{
-    secrets_file f;
-    char         temp[4200];
-    uint64_t     nonce;
-    int          rc;
-
-    crypto_random(&nonce, sizeof nonce);
-    crypto_random(&f.s, sizeof f.s);
-    memcpy(f.magic, secrets_magic, sizeof f.magic);
-    secrets_sum(&f, f.sum);
-    snprintf(temp, sizeof temp, "%s.%d.%016llx", path, (int)getpid(), (unsigned long long)nonce);
-    if ((rc = file_write(temp, &f, sizeof f)) == E_OK && link(temp, path) != 0 && errno != EEXIST)
-        rc = err_errno(errno, "link %s", path);
-    unlink(temp);
-    sodium_memzero(&f, sizeof f);
-    return rc < 0 ? rc : dir_sync(dir);
-}
-
-static int
-secrets_check(const secrets_file *f, ssize_t len, const struct stat *st)
-{
-    uint8_t sum[DIGEST_LEN];
-
-    if ((st->st_mode & 077) != 0)
-        return err(E_PERM, "others may read it; chmod 600 it, or remove it to make new secrets");
-    if (len != (ssize_t)sizeof *f || memcmp(f->magic, secrets_magic, sizeof f->magic) != 0)
-        return err(E_BAD, "not a secrets file");
-    secrets_sum(f, sum);
-    return crypto_equal(sum, f->sum, sizeof sum) ? E_OK : err(E_BAD, "checksum");
-}
-
-static int
-secrets_read(secrets *s, const char *path)
-{
-    secrets_file f = { 0 };
-    struct stat  st;
-    int          rc;
-    int          fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        return errno == ENOENT ? E_NOTFOUND : err_errno(errno, "open");
-    if (fstat(fd, &st) != 0)
-        rc = err_errno(errno, "stat");
-    else
-        rc = secrets_check(&f, read(fd, &f, sizeof f), &st);
-    close(fd);
-    if (rc == E_OK)
-        *s = f.s;
-    sodium_memzero(&f, sizeof f);
-    return rc;
-}
-
-int
-secrets_load(secrets *s, const char *data_dir)
-{
-    char path[4096];
-    int  rc;
-
-    if (snprintf(path, sizeof path, "%s/secrets", data_dir) >= (int)sizeof path)
-        return err(E_RANGE, "path of the data directory");
-    rc = secrets_read(s, path);
-    if (rc == E_NOTFOUND) {
-        if ((rc = secrets_make(data_dir, path)) < 0)
-            return rc;
-        rc = secrets_read(s, path);
-    }
-    return rc < 0 ? err(rc, "secrets %s", path) : E_OK;
 }

@@ -30,13 +30,4 @@ ssize_t base64url_decode(view in, uint8_t *out, size_t room);
 NODISCARD int password_hash(view password, char out[PASSWORD_HASH_MAX]); /* NUL-terminated */
 bool password_matches(view password, const char *encoded);
 
-/* The secrets of a data directory (jwt signing, key hashing, refresh hashing), made at first use, 0600,
- * written to a temporary file, synced and renamed. */
-typedef struct secrets {
-    uint8_t jwt[SECRET_LEN];
-    uint8_t keys[SECRET_LEN];
-    uint8_t refresh[SECRET_LEN];
-} secrets;
-NODISCARD int secrets_load(secrets *s, const char *data_dir);
-
 #endif

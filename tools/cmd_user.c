@@ -1,5 +1,5 @@
-/* cmd_user.c - `haltless user add`: a person from the shell of the server's machine, with or
- * without a tenant to go to. */
+/* cmd_user.c - `haltless user add`, `haltless user passwd`: a person from the shell of the server's
+ * machine, with or without a tenant to go to; and a password that was forgotten. */
 #include "proto/crypto.h"
 #include "proto/err.h"
 #include "proto/reg_ops.h"
@@ -15,7 +15,8 @@
 enum { PASSWORD_MIN = 8, PASSWORD_MAX = 1024 };
 
 static const char usage[] =
-    "haltless user add --email ADDRESS [flags] [settings] - makes a user who can log in\n\n"
+    "haltless user add --email ADDRESS [flags] [settings] - makes a user who can log in\n"
+    "haltless user passwd --email ADDRESS [settings]     - sets a password; every session ends\n\n"
     "  --email ADDRESS    of the log-in\n"
     "  --name NAME        full name; default: the address\n"
     "  --role ROLE        viewer (the default), operator or admin\n"
@@ -198,9 +199,29 @@ user_add(const wanted *w, const char *data_dir)
     return result;
 }
 
+static int
+user_passwd(const wanted *w, const char *data_dir)
+{
+    static const char *const members[] = { "id", "email", "full_name", "role", "tenant_id", NULL };
+    char                     hash[PASSWORD_HASH_MAX];
+    pack                     p;
+    int                      result;
+
+    if (password_take(hash) < 0)
+        return command_failed("user passwd");
+    pack_init(&p);
+    pack_map(&p, 2);
+    pack_name_str(&p, "email", view_str(w->email));
+    pack_name_str(&p, "password_hash", view_str(hash));
+    result = account_ask("user passwd", data_dir, REG_USER_PASSWD, pack_view(&p), members, w->json);
+    pack_fini(&p);
+    return result;
+}
+
 int
 cmd_user(int argc, char **argv)
 {
+    bool   passwd = argc >= 2 && strcmp(argv[1], "passwd") == 0;
     bool   bad = false;
     wanted w;
     char  *data_dir;
@@ -208,8 +229,8 @@ cmd_user(int argc, char **argv)
 
     if (args_help(argc, argv, usage, true))
         return EXIT_FINE;
-    if (argc < 2 || strcmp(argv[1], "add") != 0)
-        return command_misused("user", "only `user add` is known");
+    if (!passwd && (argc < 2 || strcmp(argv[1], "add") != 0))
+        return command_misused("user", "`user add` and `user passwd` are known");
     argc--;
     argv++;
     w = (wanted){ .email = args_take(&argc, argv, "--email", &bad),
@@ -221,12 +242,14 @@ cmd_user(int argc, char **argv)
                   .json = args_take_switch(&argc, argv, "--json") };
     if (bad || w.email == NULL)
         return command_misused("user", bad ? "a flag lacks its value" : "--email is needed");
+    if (passwd && (w.name != NULL || w.role != NULL || w.tenant != NULL || w.new_tenant != NULL))
+        return command_misused("user", "passwd takes the address alone");
     if (w.tenant != NULL && w.new_tenant != NULL)
         return command_misused("user", "--tenant and --new-tenant exclude each other");
     data_dir = account_data_dir(argc - 1, argv + 1, w.config);
     if (data_dir == NULL)
-        return command_failed("user add");
-    result = user_add(&w, data_dir);
+        return command_failed(passwd ? "user passwd" : "user add");
+    result = passwd ? user_passwd(&w, data_dir) : user_add(&w, data_dir);
     free(data_dir);
     return result;
 }

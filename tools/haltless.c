@@ -15,9 +15,10 @@ const command commands[] = {
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
     { "top", cmd_top, "shows what a node does: actors, lanes, latencies; running or killed" },
     { "lane", cmd_lane, "lane dump, lane follow: the messages between two actors" },
-    { "user", cmd_user, "user add: makes a user, or a tenant with its first one" },
+    { "user", cmd_user, "user add, user passwd: makes a user, or a tenant with its first one; sets a password" },
     { "key", cmd_key, "key add: makes an API key" },
     { "keygen", cmd_keygen, "makes the key pair of a node, for a topology of several" },
+    { "secrets", cmd_secrets, "secrets rotate: another signing secret, nobody is logged out" },
     { "version", cmd_version, "says what runs here, with the libraries that are loaded" },
     { 0 },
 };

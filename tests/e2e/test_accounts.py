@@ -1,12 +1,14 @@
 """Registration, log-in, tokens, users, keys: who may do what."""
 import base64
 import json
+import os
+import subprocess
 import time
 
 import pytest
 import requests
 
-from haltless import Pusher, Tenant, iso, reading, wait_until
+from haltless import BINARY, Pusher, Tenant, iso, reading, wait_until
 
 pytestmark = pytest.mark.short
 
@@ -297,3 +299,60 @@ def test_registration_can_be_closed(own_server):
     assert requests.post(first.api + "/auth/register", json={**body, "email": "b@example.com"}).status_code == 403
     closed = own_server(flags=["--auth-registration", "closed"])
     assert requests.post(closed.api + "/auth/register", json=body).status_code == 403
+
+
+def test_a_new_signing_secret_logs_nobody_out(own_server):
+    server = own_server(flags=["--auth-access-token-s", "60"])
+    t = Tenant(server)
+    key = t.key(scopes=["read:machines"])["key"]
+
+    def rotate(*flags):
+        out = subprocess.run([BINARY, "secrets", "rotate", "--data", server.data, *flags], capture_output=True,
+                             text=True, timeout=30)
+        assert out.returncode == 0, out.stderr
+
+    def refresh():
+        answer = t.http.post(server.api + "/auth/refresh")
+        assert answer.status_code == 200
+        return answer.json()["access_token"]
+
+    before = refresh()
+    rotate()
+    renewed = []
+    for _ in range(20):             # while everybody takes it up
+        renewed.append(refresh())
+        for token in (t.token, before, renewed[-1]):
+            assert requests.get(server.api + "/auth/me", headers={"Authorization": "Bearer " + token}).ok
+        time.sleep(0.1)
+    assert requests.get(server.api + "/machines", headers={"X-API-Key": key}).ok
+    rotate("--at-once")             # the secret was stolen: what it signed is void, nobody logs in again
+    wait_until(lambda: t.get("/auth/me").status_code == 401)
+    wait_until(lambda: requests.get(server.api + "/auth/me", headers={"Authorization": "Bearer " + refresh()}).ok)
+    server.stop()
+    server.start()
+    assert requests.get(server.api + "/auth/me", headers={"Authorization": "Bearer " + refresh()}).ok
+
+
+def test_a_forgotten_password_is_set_from_the_shell(own_server):
+    server = own_server()
+    t = Tenant(server)
+
+    def passwd(password, email=t.email):
+        return subprocess.run([BINARY, "user", "passwd", "--data", server.data, "--email", email], capture_output=True,
+                              text=True, timeout=30, env={**os.environ, "HALTLESS_PASSWORD": password})
+
+    def login(password):
+        return requests.post(server.api + "/auth/login", json={"email": t.email, "password": password}).status_code
+
+    out = passwd("from the shell 1")
+    assert out.returncode == 0 and t.email in out.stdout, out.stderr
+    assert (login("from the shell 1"), login(t.password)) == (200, 401)
+    assert t.get("/auth/me").status_code == 401, "every session ended"
+    assert t.http.post(server.api + "/auth/refresh").status_code == 401
+    assert passwd("short").returncode == 1
+    out = passwd("from the shell 1", "nobody@example.com")
+    assert out.returncode == 1 and "User not found." in out.stderr
+    server.stop()
+    assert passwd("without a server 1").returncode == 0
+    server.start()
+    assert login("without a server 1") == 200

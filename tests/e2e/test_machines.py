@@ -106,3 +106,15 @@ def test_everything_is_there_after_a_restart(own_server):
     assert t.get(f"/machines/{m['id']}").json() == before
     assert Pusher(server, key).push([reading("A", value=3)]).status_code == 207
     assert t.get("/fleet/status").json()["machines"][0]["status"] == "healthy"
+
+
+def test_a_timezone_is_one_that_is_known(tenant):
+    assert tenant.machine("B", timezone="Europe/Berlin")["timezone"] == "Europe/Berlin"
+    m = tenant.machine("U", timezone="UTC")
+    for name in ("Mars/Olympus", "../../etc/passwd", "europe/berlin ", "right/UTC"):
+        for answer in (tenant.post("/machines", {"name": "x", "machine_identifier": "x", "protocol": "json",
+                                                 "timezone": name}),
+                       tenant.patch(f"/machines/{m['id']}", {"timezone": name})):
+            assert answer.status_code == 422, name
+            assert answer.json()["detail"][0]["loc"] == ["body", "timezone"]
+    assert tenant.patch(f"/machines/{m['id']}", {"timezone": "Asia/Tokyo"}).json()["timezone"] == "Asia/Tokyo"

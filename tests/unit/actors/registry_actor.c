@@ -4,7 +4,7 @@
 
 #include "actors/kinds.h"
 #include "actors/options.h"
-#include "proto/crypto.h"
+#include "proto/secrets.h"
 #include "proto/pack.h"
 #include "proto/reg_ops.h"
 #include "transport/board.h"

@@ -1,7 +1,8 @@
-#include "proto/crypto.h"
+#include "proto/secrets.h"
 #include "tests/unit/check.h"
 
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -189,6 +190,68 @@ secrets_that_others_can_read_or_that_are_damaged_are_refused(void **state)
     err_clear();
 }
 
+static void
+a_new_signing_secret_is_known_before_it_signs_and_the_old_one_until_its_tokens_end(void **state)
+{
+    secrets       before, announced, after, again;
+    secrets_stamp seen = { 0 };
+    char          path[128];
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/secrets", dir);
+    CHECK_EQ(unlink(path), 0);
+    CHECK_OK(secrets_load(&before, dir));
+    CHECK_EQ(before.also_until_s, 0);
+    CHECK_OK(secrets_look(&announced, &seen, dir));
+    CHECK_OK(secrets_announce(dir));
+    CHECK_OK(secrets_look(&announced, &seen, dir));
+    assert_memory_equal(announced.jwt, before.jwt, SECRET_LEN);
+    assert_memory_not_equal(announced.also, before.jwt, SECRET_LEN);
+    CHECK(announced.also_until_s == INT64_MAX);
+    CHECK_OK(secrets_announce(dir)); /* the same one */
+    CHECK_OK(secrets_renew(dir, 1000, 900));
+    CHECK_OK(secrets_look(&after, &seen, dir));
+    assert_memory_equal(after.jwt, announced.also, SECRET_LEN);
+    assert_memory_equal(after.also, before.jwt, SECRET_LEN);
+    CHECK_EQ(after.also_until_s, 1900);
+    assert_memory_equal(after.keys, before.keys, SECRET_LEN);
+    assert_memory_equal(after.refresh, before.refresh, SECRET_LEN);
+    memset(&again, 0xaa, sizeof again);
+    CHECK_OK(secrets_look(&again, &seen, dir)); /* nothing changed: nothing is touched */
+    CHECK_EQ(again.jwt[0], 0xaa);
+    CHECK_OK(secrets_renew(dir, 2000, 0));
+    CHECK_OK(secrets_load(&again, dir));
+    CHECK_EQ(again.also_until_s, 0);
+}
+
+static void
+secrets_of_the_first_version_are_read(void **state)
+{
+    uint8_t file[136] = "HLSECR1\n";
+    secrets s;
+    char    path[128];
+    int     fd;
+
+    (void)state;
+    memset(file + 8, 1, 32);
+    memset(file + 40, 2, 32);
+    memset(file + 72, 3, 32);
+    CHECK_EQ(crypto_generichash(file + 104, 32, file, 104, NULL, 0), 0);
+    snprintf(path, sizeof path, "%s/secrets", dir);
+    CHECK_EQ(unlink(path), 0);
+    CHECK((fd = open(path, O_WRONLY | O_CREAT, 0600)) >= 0);
+    CHECK_EQ(write(fd, file, sizeof file), (long)sizeof file);
+    close(fd);
+    CHECK_OK(secrets_load(&s, dir));
+    CHECK_EQ(s.jwt[31], 1);
+    CHECK_EQ(s.refresh[0], 3);
+    CHECK_EQ(s.also_until_s, 0);
+    CHECK_OK(secrets_renew(dir, 10, 5));
+    CHECK_OK(secrets_load(&s, dir));
+    CHECK_EQ(s.keys[7], 2);
+    CHECK_EQ(s.also[0], 1);
+}
+
 int
 main(void)
 {
@@ -202,6 +265,8 @@ main(void)
         TEST(a_password_matches_its_hash_and_no_other),
         TEST(secrets_are_made_once_though_processes_race),
         TEST(secrets_that_others_can_read_or_that_are_damaged_are_refused),
+        TEST(a_new_signing_secret_is_known_before_it_signs_and_the_old_one_until_its_tokens_end),
+        TEST(secrets_of_the_first_version_are_read),
     };
 
     return cmocka_run_group_tests_name("proto/crypto", tests, start, end);
