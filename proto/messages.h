@@ -18,7 +18,13 @@ typedef struct msg_row {
     uint32_t    reply_max;
 } msg_row;
 
+extern const msg_row msg_rows[MSG_MAX]; /* name == NULL: no such type */
+
 /* The row of a type, or NULL when there is none. */
-const msg_row *msg_row_of(uint16_t type);
+static inline const msg_row *
+msg_row_of(uint16_t type)
+{
+    return type < MSG_MAX && msg_rows[type].name != NULL ? &msg_rows[type] : NULL;
+}
 
 #endif

@@ -15,61 +15,13 @@
 #include "transport/lane.h"
 #include "transport/pages.h"
 
-#include <stdalign.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LANE_ABI = 2, LANE_DATA = 3 * LANE_PAGE, LANE_STEP = 64 };
+enum { LANE_ABI = 2, LANE_DATA = 3 * LANE_PAGE };
 #define LANE_MAGIC        UINT64_C(0x656e616c6c74616c) /* "latllane" */
 #define LANE_CAPACITY_MAX (UINT64_C(1) << 32)
-
-typedef struct lane_constant {
-    uint64_t magic;
-    uint32_t abi;
-    uint32_t spare;
-    uint64_t capacity;
-    addr     from;
-    addr     to;
-    uuid     generation;
-} lane_constant;
-
-/* Lines 128 bytes apart: the prefetcher takes them in pairs. */
-typedef struct lane_producer_page {
-    alignas(128) _Atomic uint64_t tail;
-    alignas(128) _Atomic uint32_t starved;
-} lane_producer_page;
-
-typedef struct lane_consumer_page {
-    alignas(128) _Atomic uint64_t head;
-    alignas(128) _Atomic uint64_t seen; /* the read cursor: tells a successor what comes again */
-    _Atomic uint64_t most;              /* high water of tail - head */
-} lane_consumer_page;
-
-struct lane {
-    /* both */
-    uint8_t            *data;
-    uint64_t            mask;
-    uint64_t            capacity;
-    lane_producer_page *out;
-    lane_consumer_page *in;
-
-    /* producer */
-    alignas(128) uint64_t staged;
-    uint64_t tail;      /* published */
-    uint64_t head_seen; /* head <= this never holds for the real one */
-
-    /* consumer */
-    alignas(128) uint64_t read;
-    uint64_t tail_seen;
-    uint64_t head; /* acknowledged */
-    uint64_t seen_before;
-    bool     bad;
-
-    alignas(128) bool produces;
-    bool          consumes;
-    lane_constant c; /* copied once */
-};
 
 /* ---- making and mapping ---- */
 
@@ -310,51 +262,13 @@ lane_generation(const lane *l)
 
 /* The consumer's word is believed only where it can be true: it never goes back, nor past what was
  * published. */
-static void
-reload_head(lane *l)
+void
+lane__reload_head(lane *l)
 {
     uint64_t head = atomic_load(&l->in->head);
 
     if (head > l->head_seen && head <= l->tail && (head & (LANE_STEP - 1)) == 0)
         l->head_seen = head;
-}
-
-void *
-lane_reserve(lane *l, uint32_t len)
-{
-    uint64_t need = envelope_record_len(len);
-
-    if (UNLIKELY(need > l->capacity - (l->staged - l->head_seen))) {
-        reload_head(l);
-        if (need > l->capacity - (l->staged - l->head_seen))
-            return NULL;
-    }
-    return l->data + (l->staged & l->mask) + ENVELOPE_LEN;
-}
-
-void
-lane_stage(lane *l, const envelope *e)
-{
-    uint64_t need = envelope_record_len(e->len);
-    uint8_t *at = l->data + (l->staged & l->mask);
-
-    ASSERT(l->produces && need <= l->capacity - (l->staged - l->head_seen));
-    if ((const uint8_t *)e != at)
-        memcpy(at, e, sizeof *e);
-    l->staged += need;
-}
-
-int
-lane_put(lane *l, const envelope *e, const void *body)
-{
-    void *at = lane_reserve(l, e->len);
-
-    if (at == NULL)
-        return E_FULL;
-    if (e->len > 0)
-        memcpy(at, body, e->len);
-    lane_stage(l, e);
-    return E_OK;
 }
 
 bool
@@ -384,7 +298,7 @@ lane_staged_len(const lane *l)
 uint64_t
 lane_room(lane *l)
 {
-    reload_head(l);
+    lane__reload_head(l);
     return l->capacity - (l->staged - l->head_seen);
 }
 
@@ -397,17 +311,16 @@ lane_starve(lane *l, bool want)
 
 /* ---- consumer ---- */
 
-static const void *
-quarantine(lane *l, int *rc)
+void
+lane__quarantine(lane *l, int *rc)
 {
+    *rc = l->bad ? E_OK : E_BAD;
     l->bad = true;
-    *rc = E_BAD;
-    return NULL;
 }
 
 /* Looks at the producer's tail anew.  False: it lies. */
-static bool
-reload_tail(lane *l)
+bool
+lane__reload_tail(lane *l)
 {
     /* seq_cst costs nothing on a load here, and makes a look after waking see what was published
      * before. */
@@ -418,43 +331,6 @@ reload_tail(lane *l)
     l->tail_seen = tail;
     note_most(l, tail - l->head);
     return true;
-}
-
-const void *
-lane_peek(lane *l, envelope *e, uint64_t *pos, uint64_t *pos_end, int *rc)
-{
-    *rc = E_OK;
-    while (!l->bad) {
-        const uint8_t *at = l->data + (l->read & l->mask);
-        uint64_t       need;
-
-        if (l->read == l->tail_seen) {
-            if (!reload_tail(l))
-                return quarantine(l, rc);
-            if (l->read == l->tail_seen)
-                return NULL;
-        }
-        /* Read once: the peer can still write.  What is judged is the copy. */
-        memcpy(e, at, sizeof *e);
-        need = envelope_record_len(e->len);
-        if (need > l->tail_seen - l->read)
-            return quarantine(l, rc);
-        if ((e->flags & ENV_PAD) == 0) {
-            *pos = l->read;
-            *pos_end = l->read + need;
-            return at + ENVELOPE_LEN;
-        }
-        lane_advance(l, l->read + need);
-    }
-    return NULL;
-}
-
-void
-lane_advance(lane *l, uint64_t pos_end)
-{
-    ASSERT(pos_end >= l->read && pos_end <= l->tail_seen);
-    l->read = pos_end;
-    atomic_store_explicit(&l->in->seen, pos_end, memory_order_relaxed);
 }
 
 void
@@ -487,12 +363,6 @@ uint64_t
 lane_seen_before(const lane *l)
 {
     return l->seen_before;
-}
-
-bool
-lane_has_more(const lane *l)
-{
-    return !l->bad && atomic_load(&l->out->tail) != l->read;
 }
 
 /* ---- both, and watchers ---- */
@@ -625,7 +495,7 @@ lane_receive(lane *l, uint64_t at, view bytes)
     if (at != l->tail || !are_records(bytes))
         return err(E_BAD, "records at %llu, not %llu", (unsigned long long)at,
                    (unsigned long long)l->tail);
-    reload_head(l);
+    lane__reload_head(l);
     if (bytes.len > l->capacity - (l->tail - l->head_seen))
         return E_FULL;
     memcpy(l->data + (l->tail & l->mask), bytes.at, bytes.len);

@@ -24,6 +24,7 @@
 #define HALTLESS_TRANSPORT_LANE_H
 
 #include "proto/envelope.h"
+#include "proto/err.h"
 
 #include <stdatomic.h>
 
@@ -60,16 +61,18 @@ const uuid *lane_generation(const lane *l);
 
 /* Room for a body of `len` behind what is staged, or NULL.  The envelope is at body - 64 and is the
  * caller's to fill; nothing is staged until lane_stage(). */
-void *lane_reserve(lane *l, uint32_t len);
+static inline void *lane_reserve(lane *l, uint32_t len);
 /* Stages the record whose envelope lies at the staged position; env.len is final now (<= reserved). */
-void  lane_stage(lane *l, const envelope *e);
+static inline void lane_stage(lane *l, const envelope *e);
 /* Stages a whole record; E_FULL. */
-NODISCARD int lane_put(lane *l, const envelope *e, const void *body);
+NODISCARD static inline int lane_put(lane *l, const envelope *e, const void *body);
 /* Makes everything staged visible (seq_cst store of tail).  True when there was something. */
 bool  lane_publish(lane *l);
 /* Forgets everything staged and not published. */
 void  lane_unstage(lane *l);
 uint64_t lane_staged_len(const lane *l);
+/* Room for a record of that many bytes, envelope included?  Reloads head only when it seems not. */
+static inline bool lane_fits(lane *l, uint64_t need);
 uint64_t lane_room(lane *l);           /* bytes, envelope included; reloads head */
 void  lane_starve(lane *l, bool want); /* "ring my bell when head moves"; look at lane_room() again after it */
 
@@ -78,8 +81,8 @@ void  lane_starve(lane *l, bool want); /* "ring my bell when head moves"; look a
 /* The next record, or NULL when there is none.  *e is the validated copy of its envelope; the body
  * stays the peer's to scribble on, the caller bounds every read by e->len.  Pads are skipped.
  * E_BAD in *rc: the record cannot be one (the lane is then quarantined: lane_peek returns NULL for ever). */
-const void *lane_peek(lane *l, envelope *e, uint64_t *pos, uint64_t *pos_end, int *rc);
-void        lane_advance(lane *l, uint64_t pos_end);      /* private read cursor */
+static inline const void *lane_peek(lane *l, envelope *e, uint64_t *pos, uint64_t *pos_end, int *rc);
+static inline void lane_advance(lane *l, uint64_t pos_end);      /* private read cursor */
 void        lane_rewind(lane *l, uint64_t pos);           /* offer it again; head <= pos <= read */
 /* Shared head := pos (release; monotone).  True when the producer asked to be woken for it. */
 bool        lane_ack(lane *l, uint64_t pos);
@@ -87,7 +90,7 @@ uint64_t    lane_read_pos(const lane *l);
 /* How far this incarnation's predecessor had read: a record that begins below it is delivered again. */
 uint64_t    lane_seen_before(const lane *l);
 /* Is there anything behind the read cursor?  seq_cst: the second look of the park protocol. */
-bool        lane_has_more(const lane *l);
+static inline bool lane_has_more(const lane *l);
 
 /* ---- both, and watchers ---- */
 uint64_t lane_head(const lane *l);
@@ -107,5 +110,7 @@ int  lane_look(const lane *l, uint64_t pos, envelope *e, uint64_t *pos_end);
 /* ---- the wire: raw bytes of whole published records, and their arrival on the other side ---- */
 view lane_bytes(const lane *l, uint64_t from, uint64_t until); /* contiguous thanks to the double map */
 NODISCARD int lane_receive(lane *l, uint64_t at, view bytes);  /* private lane: appends and publishes; E_FULL, E_BAD */
+
+#include "transport/lane_hot.h"
 
 #endif
