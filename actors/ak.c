@@ -35,14 +35,6 @@ ak__clock_ns(void)
     return the_world->now_ns();
 }
 
-uint64_t
-ak__now(ak *k)
-{
-    if (!k->in_step)
-        k->now_ns = ak__clock_ns();
-    return k->now_ns;
-}
-
 void
 ak__die(ak *k, int rc)
 {
@@ -59,7 +51,7 @@ call_timed(ak *k, const ak_on *on, const ak_msg *m)
     uint64_t   from;
     ak_verdict v;
 
-    if (++k->sampled % SAMPLE_EVERY != 0)
+    if (++k->sampled % SAMPLE_EVERY != 0 || UNLIKELY(k->uncounted))
         return on->fn(k, k->self, m);
     from = ak__clock_ns();
     v = on->fn(k, k->self, m);
@@ -210,20 +202,22 @@ judge(ak *k, ak_in *in, ak_msg *m)
     return v == AK_BAD ? refuse(k, m) : v;
 }
 
-static ak_msg
-message_of(const ak *k, const ak_in *in, const envelope *e, uint64_t pos)
+/* Field by field into its place: lane__write says why. */
+static inline void
+message_of(const ak *k, const ak_in *in, const envelope *e, uint64_t pos, ak_msg *m)
 {
-    return (ak_msg){ .from = in->from,
-                     .corr = e->corr,
-                     .deadline_ns = e->deadline_ns,
-                     .sent_ns = e->sent_ns,
-                     .trace = e->trace,
-                     .pos = pos,
-                     .lane = (uint32_t)(in - k->in),
-                     .len = e->len,
-                     .type = e->type,
-                     .flags = e->flags & (uint16_t)~AK_AGAIN,
-                     .window = e->spare };
+    m->from = in->from;
+    m->corr = e->corr;
+    m->deadline_ns = e->deadline_ns;
+    m->sent_ns = e->sent_ns;
+    m->trace = e->trace;
+    m->pos = pos;
+    m->ctx = NULL;
+    m->lane = (uint32_t)(in - k->in);
+    m->len = e->len;
+    m->type = e->type;
+    m->flags = e->flags & (uint16_t)~AK_AGAIN;
+    m->window = e->spare;
 }
 
 /* Before the handler: what a crash inside it leaves for the successor. */
@@ -240,17 +234,35 @@ note_reading(ak *k, const ak_in *in, const ak_msg *m)
         atomic_store_explicit(&s->read[in->cursor], m->pos_end, memory_order_relaxed);
 }
 
+/* Messages of one batch were sent at the same nanosecond: they are counted together. */
 static void
-count_taken(ak *k, const ak_in *in, const ak_msg *m)
+queueing_end(ak *k)
 {
-    uint64_t bytes = m->pos_end - m->pos;
+    if (k->same_sent > 0 && k->now_ns > k->same_sent_ns)
+        hist_add_many(k->counters, HIST_QUEUEING, k->now_ns - k->same_sent_ns, k->same_sent);
+    k->same_sent = 0;
+}
 
-    count_add(k->counters, COUNT_MESSAGES, 1);
-    count_add(k->counters, in->carrier == CARRIER_ZMQ ? COUNT_ZMQ_BYTES : COUNT_RING_BYTES, bytes);
-    if ((m->flags & AK_AGAIN) != 0)
+static inline void
+count_taken(ak *k, const ak_msg *m)
+{
+    if (UNLIKELY((m->flags & AK_AGAIN) != 0))
         count_add(k->counters, COUNT_REDELIVERED, 1);
-    if (k->now_ns > m->sent_ns)
-        hist_add(k->counters, HIST_QUEUEING, k->now_ns - m->sent_ns);
+    if (m->sent_ns != k->same_sent_ns) {
+        queueing_end(k);
+        k->same_sent_ns = m->sent_ns;
+    }
+    k->same_sent += !k->uncounted;
+}
+
+static void
+count_visit(ak *k, const ak_in *in, uint32_t messages, uint64_t bytes)
+{
+    if (messages == 0 || k->uncounted)
+        return;
+    count_add(k->counters, COUNT_MESSAGES, messages);
+    count_add(k->counters, in->carrier == CARRIER_ZMQ ? COUNT_ZMQ_BYTES : COUNT_RING_BYTES, bytes);
+    queueing_end(k);
 }
 
 static void
@@ -267,8 +279,8 @@ static uint64_t
 take_one(ak *k, ak_in *in)
 {
     envelope    e;
-    uint64_t    pos;
-    uint64_t    pos_end;
+    uint64_t    pos = 0;
+    uint64_t    pos_end = 0;
     int         rc = E_OK;
     const void *body = lane_peek(in->lane, &e, &pos, &pos_end, &rc);
     ak_msg      m;
@@ -279,7 +291,7 @@ take_one(ak *k, ak_in *in)
             quarantine(k, in);
         return 0;
     }
-    m = message_of(k, in, &e, pos);
+    message_of(k, in, &e, pos, &m);
     m.pos_end = pos_end;
     m.body = body;
     if (pos < in->again_until)
@@ -300,7 +312,7 @@ take_one(ak *k, ak_in *in)
         in->gathers = true;
         in->gather_from = pos;
     }
-    count_taken(k, in, &m);
+    count_taken(k, &m);
     return pos_end - pos;
 }
 
@@ -316,6 +328,7 @@ visit(ak *k, ak_in *in, uint32_t budget)
         bytes += took;
         n++;
     }
+    count_visit(k, in, n, bytes);
     return n;
 }
 

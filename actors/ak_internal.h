@@ -179,6 +179,8 @@ struct ak {
     uint64_t flush_at_ns;
     uint64_t parked_at_ns;
     uint64_t bells_at_park;
+    uint32_t spin_misses; /* spins in vain since the last that paid */
+    uint32_t spin_skipped;
     uint64_t now_ns;
     int64_t  wall_us; /* 0: not read in this step */
     uint64_t sweep_at_ns;
@@ -187,6 +189,9 @@ struct ak {
     uint64_t random;
     uint32_t waiting; /* lanes paused in the last step */
     uint32_t sampled;
+    uint64_t same_sent_ns; /* the messages taken last, */
+    uint64_t same_sent;    /* not in the histogram yet */
+    bool     uncounted; /* the bench: no counters of messages, to see what they cost */
 
     ak_dues       dues;
     ak_ask_entry *ask;
@@ -216,9 +221,27 @@ void          ak_close(ak **k); /* as kill -9 to the lanes: nothing is flushed, 
 
 /* ---- between the files ---- */
 uint64_t ak__clock_ns(void);
-uint64_t ak__now(ak *k); /* fresh when the actor has a loop of its own */
+/* Fresh when the actor has a loop of its own. */
+static inline uint64_t
+ak__now(ak *k)
+{
+    if (!k->in_step)
+        k->now_ns = ak__clock_ns();
+    return k->now_ns;
+}
+
 void     ak__die(ak *k, int rc);
-ak_out  *ak__out(const ak *k, addr to);
+static inline ak_out *
+ak__out(const ak *k, addr to)
+{
+    uint16_t kind = addr_kind(to);
+    uint16_t part = addr_part(to);
+
+    if (kind >= KIND_MAX || k->out_of[kind] == NULL || part >= k->host->run->plan.parts[kind])
+        return NULL;
+    return k->out_of[kind][part];
+}
+
 ak_in   *ak__in_from(ak *k, addr from);
 /* Calls the handler of m->type, if there is one.  AK_DONE when not. */
 ak_verdict ak__call(ak *k, const ak_msg *m);
@@ -228,11 +251,34 @@ bool       ak__in_waits(const ak_in *in); /* is there a message it could take no
 uint32_t   ak__watches_run(ak *k);
 
 /* ak_send.c */
-envelope ak__envelope(ak *k, const ak_out *o, uint16_t type, uint16_t flags);
-bool     ak__fits(ak *k, ak_out *o, uint64_t record);
-bool     ak__stage(ak *k, ak_out *o, const envelope *e, const void *body); /* false: no room now */
+bool ak__fits(ak *k, ak_out *o, uint64_t record);
+
+static inline envelope
+ak__envelope(ak *k, const ak_out *o, uint16_t type, uint16_t flags)
+{
+    return (envelope){ .type = type,
+                       .flags = flags,
+                       .from = k->me,
+                       .to = o->to,
+                       .sent_ns = ak__now(k),
+                       .trace = k->trace };
+}
+
+/* False: no room now. */
+static inline bool
+ak__stage(ak *k, ak_out *o, const envelope *e, const void *body)
+{
+    if (UNLIKELY(o->open != NULL || lane_put(o->lane, e, body) < 0)) {
+        (void)ak__fits(k, o, envelope_record_len(e->len));
+        return false;
+    }
+    o->staged = true;
+    return true;
+}
+
 uint32_t ak__rooms(ak *k); /* backlogs, starved lanes, owed notes: what can go on */
 bool     ak__room_now(ak *k);
+bool     ak__room_seen(const ak *k); /* the same look, telling nobody that it waits */
 void     ak__publish(ak *k);
 void     ak__outs_free(ak *k);
 

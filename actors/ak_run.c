@@ -2,16 +2,23 @@
  *
  * Going to sleep: say "asleep", then look at every inbound lane and every starved outbound one once
  * more.  Whoever publishes looks at that word after the store of tail; both are sequentially consistent.
+ * Before that it may spin for a while (kernel.spin_us).
  */
 #include "actors/ak_internal.h"
 
+#include "actors/options.h"
 #include "proto/err.h"
 #include "proto/log.h"
 #include "proto/world.h"
 
 #include <poll.h>
 
-enum { STEP_BUDGET = 1024 };
+enum {
+    STEP_BUDGET = 1024,
+    SPIN_LOOKS = 32,       /* between two looks at the clock */
+    SPIN_MISSES = 8,       /* spins in vain, one after the other, before it leaves off, */
+    SPIN_PROBE_EVERY = 32, /* sleeps until it tries again */
+};
 static const uint64_t WAIT_RETRY_NS = 10000000;     /* AK_WAIT is offered again after that at the latest */
 static const uint64_t SAFETY_LOOK_NS = 2000000000;  /* a lost bell costs that much, and is counted */
 static const uint64_t BELL_ON_ITS_WAY_NS = 20000000;
@@ -49,6 +56,64 @@ export_wire(ak *k)
         count_set(k->counters, COUNT_BELLS_MISSED, c->bells_missed);
 }
 
+#if defined(__x86_64__)
+static inline void
+relax(void)
+{
+    __builtin_ia32_pause();
+}
+#elif defined(__aarch64__)
+static inline void
+relax(void)
+{
+    __asm__ volatile("yield");
+}
+#else
+static inline void
+relax(void)
+{
+}
+#endif
+
+/* Without saying that anybody should ring. */
+static bool
+something_came(ak *k)
+{
+    for (uint32_t i = 0; i < k->ins; i++)
+        if (ak__in_waits(&k->in[i]))
+            return true;
+    return wire_pump(k->wire) || ak__room_seen(k);
+}
+
+/* Looks for kernel.spin_us before it sleeps: a message that comes meanwhile saves both sides the bell and the
+ * scheduler.  Where nothing comes for some times running it is left off, and tried again now and then: an
+ * actor without such traffic does not burn its core. */
+static bool
+spin(ak *k, uint64_t now)
+{
+    const options *o = ak_options(k);
+    uint64_t       until = o == NULL ? 0 : now + o->kernel_spin_us * 1000;
+
+    if (until <= now || k->waiting > 0 || atomic_load(&k->stop))
+        return false;
+    if (k->spin_misses >= SPIN_MISSES && ++k->spin_skipped % SPIN_PROBE_EVERY != 0)
+        return false;
+    count_add(k->counters, COUNT_SPINS, 1);
+    until = min_u64(until, ak__due_next(k));
+    do {
+        for (int i = 0; i < SPIN_LOOKS; i++) {
+            if (something_came(k)) {
+                k->spin_misses = 0;
+                count_add(k->counters, COUNT_SPINS_PAID, 1);
+                return true;
+            }
+            relax();
+        }
+    } while (ak__clock_ns() < until && !atomic_load(&k->stop));
+    k->spin_misses += k->spin_misses < SPIN_MISSES;
+    return true; /* time has passed: its caller looks at everything anew */
+}
+
 uint64_t
 ak_park(ak *k)
 {
@@ -58,6 +123,12 @@ ak_park(ak *k)
     ASSERT(!k->in_step && !k->parked);
     if (ns == 0 || k->dead != 0 || something_waits(k))
         return 0;
+    if (spin(k, now)) {
+        now = ak__clock_ns();
+        ns = sleep_ns(k, now);
+        if (ns == 0 || something_waits(k))
+            return 0;
+    }
     export_wire(k);
     world_pause();
     wire_sleep(k->wire);
@@ -244,7 +315,7 @@ static void
 loop(ak *k)
 {
     while (k->dead == 0) {
-        if (ak_step(k, STEP_BUDGET) > 0)
+        if (ak_step(k, STEP_BUDGET) > 0 && (atomic_load(&k->stop) || something_waits(k)))
             continue;
         if (atomic_load(&k->stop) && is_drained(k))
             return;

@@ -13,48 +13,15 @@
 
 static const uint64_t STREAM_GRACE_NS = 60000000000ull; /* a cancelled stream's actor is told E_GONE so long */
 
-ak_out *
-ak__out(const ak *k, addr to)
-{
-    uint16_t kind = addr_kind(to);
-    uint16_t part = addr_part(to);
-
-    if (kind >= KIND_MAX || k->out_of[kind] == NULL || part >= k->host->run->plan.parts[kind])
-        return NULL;
-    return k->out_of[kind][part];
-}
-
-envelope
-ak__envelope(ak *k, const ak_out *o, uint16_t type, uint16_t flags)
-{
-    return (envelope){ .type = type,
-                       .flags = flags,
-                       .from = k->me,
-                       .to = o->to,
-                       .sent_ns = ak__now(k),
-                       .trace = k->trace };
-}
-
 /* Room for a record of that many bytes?  If not, the lane's consumer is asked to say when. */
 bool
 ak__fits(ak *k, ak_out *o, uint64_t record)
 {
-    if (o->open == NULL && lane_room(o->lane) >= record)
+    if (o->open == NULL && lane_fits(o->lane, record))
         return true;
     o->want = max_u64(o->want, min_u64(record, o->capacity));
     count_add(k->counters, COUNT_FULL, 1);
     return false;
-}
-
-bool
-ak__stage(ak *k, ak_out *o, const envelope *e, const void *body)
-{
-    if (o->open != NULL || lane_put(o->lane, e, body) < 0) {
-        (void)ak__fits(k, o, envelope_record_len(e->len));
-        return false;
-    }
-    o->staged = true;
-    return true;
 }
 
 static bool
@@ -75,7 +42,7 @@ ak_send(ak *k, addr to, uint16_t type, const void *body, uint32_t len)
     if (o == NULL || o->policy == EDGE_REPLY)
         return E_GONE;
     if (o->policy == EDGE_SHED &&
-        (o->open != NULL || lane_room(o->lane) < envelope_record_len(len) + o->shed_below)) {
+        (o->open != NULL || !lane_fits(o->lane, envelope_record_len(len) + o->shed_below))) {
         count_add(k->counters, COUNT_SHED, 1);
         return E_OK;
     }
@@ -107,7 +74,7 @@ ak_reserve(ak *k, addr to, uint16_t type, uint32_t room)
     ASSERT(msg_row_of(type) != NULL);
     if (o == NULL || o->policy == EDGE_REPLY)
         return NULL;
-    if (lane_room(o->lane) < envelope_record_len(room) + o->shed_below) {
+    if (!lane_fits(o->lane, envelope_record_len(room) + o->shed_below)) {
         count_add(k->counters, o->policy == EDGE_SHED ? COUNT_SHED : COUNT_FULL, 1);
         return NULL;
     }
@@ -471,6 +438,15 @@ ak__room_now(ak *k)
         now = now || room_is_back(o);
     }
     return now;
+}
+
+bool
+ak__room_seen(const ak *k)
+{
+    for (uint32_t i = 0; i < k->outs; i++)
+        if (room_is_back(&k->out[i]))
+            return true;
+    return false;
 }
 
 void

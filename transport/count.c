@@ -195,15 +195,21 @@ bucket_top(uint32_t bucket)
 }
 
 void
-hist_add(counters *c, enum histogram which, uint64_t ns)
+hist_add_many(counters *c, enum histogram which, uint64_t ns, uint64_t times)
 {
     counts_histogram *h;
 
     ASSERT(c->writer && which < HISTOGRAMS);
     h = &c->v->histogram[which];
-    add(&h->bucket[bucket_of(ns)], 1);
-    add(&h->count, 1);
-    add(&h->sum_ns, ns);
+    add(&h->bucket[bucket_of(ns)], times);
+    add(&h->count, times);
+    add(&h->sum_ns, ns * times);
+}
+
+void
+hist_add(counters *c, enum histogram which, uint64_t ns)
+{
+    hist_add_many(c, which, ns, 1);
 }
 
 uint64_t

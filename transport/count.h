@@ -35,6 +35,7 @@ uint64_t count_get(const counters *c, enum counter which);
 
 /* Log-linear: powers of two, 8 linear steps each; relative error <= 1/8. */
 void     hist_add(counters *c, enum histogram which, uint64_t ns);
+void     hist_add_many(counters *c, enum histogram which, uint64_t ns, uint64_t times);
 uint64_t hist_count(const counters *c, enum histogram which);
 uint64_t hist_sum_ns(const counters *c, enum histogram which);
 /* Readings at or below ns. */

@@ -861,6 +861,45 @@ static const ak_kind counter_kind = { .name = "ingest",
                                       .self_size = sizeof(int32_t),
                                       .on = counter_on };
 
+CASE(an_actor_that_spins_is_not_rung_for)
+{
+    OPEN(c, EDGE_REPLY, LANE);
+    options spinning = { .kernel_spin_us = 1000000 };
+    ak     *s;
+
+    rig_kill(c->r, c->s);
+    c->s = NULL;
+    rig_options(c->r, &spinning);
+    s = rig_thread_ak(c->r, &server_kind, 0);
+    c->server = rig_self(s);
+    for (int32_t i = 0; i < 20; i++) {
+        UNTIL(c, send_number(c, i) == E_OK);
+        UNTIL(c, atomic_load(&c->a->out[0].peer->at_pos) >= (uint64_t)i * 128 &&
+                     lane_room(c->a->out[0].lane) == LANE);
+    }
+    CHECK_EQ(count_of(s, COUNT_PARKS), 0);
+    CHECK(count_of(s, COUNT_SPINS_PAID) > 0);
+}
+
+CASE(an_actor_whose_spins_are_in_vain_leaves_off)
+{
+    OPEN(c, EDGE_REPLY, LANE);
+    options spinning = { .kernel_spin_us = 1 };
+    int     parks;
+
+    settle(c);
+    rig_options(c->r, &spinning);
+    for (parks = 0; parks < 400; parks++) {
+        CHECK(ak_park(c->s) > 0);
+        ak_unpark(c->s);
+    }
+    CHECK(count_of(c->s, COUNT_SPINS) >= 8);
+    CHECK(count_of(c->s, COUNT_SPINS) < 8 + 400 / 16);
+    CHECK_EQ(count_of(c->s, COUNT_SPINS_PAID), 0);
+    CHECK_EQ(send_number(c, 1), E_OK); /* it still hears */
+    UNTIL(c, c->server->handled == 1);
+}
+
 CASE(a_tiny_lane_between_two_threads_loses_nothing)
 {
     OPEN(c, EDGE_REPLY, LANE);
@@ -915,6 +954,8 @@ static scene on_zmq = { .carrier = CARRIER_ZMQ };
         ON(c, slow_work_ends_in_a_step_of_the_actor),                                              \
         ON(c, a_watched_descriptor_is_served_until_it_is_forgotten),                               \
         ON(c, sleeping_actors_wake_for_each_message),                                              \
+        ON(c, an_actor_that_spins_is_not_rung_for),                                                \
+        ON(c, an_actor_whose_spins_are_in_vain_leaves_off),                                        \
         ON(c, a_tiny_lane_between_two_threads_loses_nothing)
 
 int

@@ -192,6 +192,19 @@ rig_thread(rig *r, const ak_kind *kind, uint16_t part)
         fail_msg("%s.%u: init: %s", kind->name, part, a->text);
 }
 
+ak *
+rig_thread_ak(rig *r, const ak_kind *kind, uint16_t part)
+{
+    rig_thread(r, kind, part);
+    return actor_of(r, kind, part)->k;
+}
+
+void
+rig_options(rig *r, const options *o)
+{
+    atomic_store(&r->host.options, o);
+}
+
 static void
 stop_thread(rig_actor *a)
 {

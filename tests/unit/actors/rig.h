@@ -30,6 +30,8 @@ typedef struct rig_with {
 rig        *rig_new(const edge_plan *edges, const rig_with *with); /* edges end with { 0 } */
 void        rig_free(rig **r);
 void        rig_thread(rig *r, const ak_kind *kind, uint16_t part); /* returns when init() is done */
+ak         *rig_thread_ak(rig *r, const ak_kind *kind, uint16_t part); /* the same; to look at, not to call */
+void        rig_options(rig *r, const options *o); /* borrowed; for all of them, from now on */
 void        rig_stop(rig *r, const ak_kind *kind, uint16_t part);   /* a thread: clean stop */
 ak         *rig_hand(rig *r, const ak_kind *kind, uint16_t part);
 void       *rig_self(ak *k); /* the actor's own state */
