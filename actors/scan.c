@@ -1,34 +1,52 @@
 /* scan.c - see scan.h.
  *
- * A chunk's summary may stand for its rows when nothing else of the series overlaps it.  Whether the
- * next chunk does is known only when the cursor has gone on, and then its rows are out of reach: so
- * a summary is held back until the next chunk is seen, and in the rare case of an overlap a second
- * cursor goes back for the rows.
+ * A day at a time, because a chunk never crosses one: its rollups are few enough to hold, and which of them stand alone
+ * is seen by sorting.
+ *
+ *   segments   |--a--|  |----b----|      |--d--|      a, d: figures
+ *                           |---c---|                 b, c: rows, merged
+ *   head                                      . . .
  */
 #include "actors/scan.h"
 
 #include "proto/err.h"
+#include "storage/rollup.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum {
     OVERLAP_MAX = 1024,  /* chunks of one series over one moment: 64 MiB decoded */
-    COST_OF_CHUNK = 100, /* in rows: reading and looking at it */
+    COST_OF_CHUNK = 100, /* in rows: getting and looking at it */
+    COST_OF_SEGMENT = 8,
+    SEGMENTS_MAX = 1 << 20, /* of one day and series */
 };
+#define HEAD_CHUNK UINT32_MAX
+
+typedef struct segment {
+    chunk_summary sum;
+    uint32_t      chunk; /* in scan.chunks; HEAD_CHUNK: of the head */
+    bool          rows;  /* they are needed */
+    bool          bare;  /* it has none */
+    bool          taken; /* its rows came with an earlier segment's */
+} segment;
 
 struct scan {
     merge         *merge;
-    chunk_cursor  *cursor, *back;
-    part_reader   *cursor_of, *back_of;
+    chunk_cursor  *cursor;
+    part_reader   *cursor_of;
     fold          *fold;
     uint32_t       series;
     int64_t        from_us, end_us;
     part_reader   *reader;
-    bool           has_pending; /* the cursor stands on it */
-    bool           has_held;
+    scan_head      head;
+    uint32_t       head_at;     /* of head.sums */
+    bool           has_pending; /* the cursor stands on a chunk of a day to come */
     chunk_summary  pending;
-    chunk_summary  held; /* a summary that waits for the next chunk */
+    chunk_summary *chunks; /* of the day */
+    segment       *segments;
+    uint32_t       chunk_count, chunk_room, segment_count, segment_room;
+    uint32_t       at; /* the segment that is next */
 };
 
 int
@@ -52,10 +70,7 @@ scan_forget_reader(scan *s)
 {
     if (s->cursor != NULL)
         chunk_cursor_close(&s->cursor);
-    if (s->back != NULL)
-        chunk_cursor_close(&s->back);
     s->cursor_of = NULL;
-    s->back_of = NULL;
 }
 
 void
@@ -68,23 +83,9 @@ scan_free(scan **s_p)
         return;
     scan_forget_reader(s);
     merge_free(&s->merge);
+    free(s->chunks);
+    free(s->segments);
     free(s);
-}
-
-static int
-point_cursor(scan *s, chunk_cursor **c, part_reader **of, int64_t from, int64_t end)
-{
-    int rc;
-
-    if (*c != NULL && *of != s->reader)
-        chunk_cursor_close(c);
-    if (*c != NULL) {
-        chunk_cursor_seek(*c, s->series, from, end);
-        return E_OK;
-    }
-    rc = chunk_cursor_open(c, s->reader, s->series, from, end);
-    *of = rc < 0 ? NULL : s->reader;
-    return rc;
 }
 
 static int
@@ -94,6 +95,22 @@ next_chunk(scan *s)
 
     s->has_pending = rc > 0;
     return rc < 0 ? err(rc, "chunks of series %u", s->series) : E_OK;
+}
+
+static int
+point_cursor(scan *s)
+{
+    int rc;
+
+    if (s->cursor != NULL && s->cursor_of != s->reader)
+        chunk_cursor_close(&s->cursor);
+    if (s->cursor != NULL) {
+        chunk_cursor_seek(s->cursor, s->series, s->from_us, s->end_us);
+        return E_OK;
+    }
+    rc = chunk_cursor_open(&s->cursor, s->reader, s->series, s->from_us, s->end_us);
+    s->cursor_of = rc < 0 ? NULL : s->reader;
+    return rc;
 }
 
 int
@@ -107,118 +124,365 @@ scan_start(scan *s, part_reader *r, uint32_t series, fold *f, scan_head head)
     s->fold = f;
     s->from_us = fold_from(f);
     s->end_us = f->spec.end_us;
-    s->has_held = false;
+    s->head = head;
+    s->head_at = 0;
+    s->segment_count = s->at = 0;
     fold_member(f);
     if ((rc = merge_add_borrowed(s->merge, head.times, head.values, head.count, MERGE_NEWEST)) < 0)
         return rc;
-    if ((rc = point_cursor(s, &s->cursor, &s->cursor_of, s->from_us, s->end_us)) < 0)
+    if ((rc = point_cursor(s)) < 0)
         return err(rc, "chunks of series %u", series);
     return next_chunk(s);
 }
 
-/* Rows of the chunk that the cursor stands on become a run. */
-static int
-decode(scan *s, chunk_cursor *c, const chunk_summary *sum, int64_t from_us)
-{
-    int64_t *times;
-    double  *values;
-    uint32_t from = 0;
-    int      rc;
+/* ---- the segments of a day ---- */
 
-    if (sum->count > CHUNK_ROWS_MAX)
-        return err(E_BAD, "a chunk of %u rows", sum->count);
-    if ((rc = merge_room(s->merge, &times, &values)) < 0)
-        return rc;
-    if ((rc = chunk_cursor_rows(c, times, values)) < 0)
-        return err(rc, "chunk of series %u", s->series);
-    while (from < sum->count && times[from] < from_us)
-        from++;
-    merge_add(s->merge, from, sum->count, sum->lsn);
+static int
+grow(void **array, uint32_t *room, uint32_t need, size_t size)
+{
+    uint32_t want = *room == 0 ? 64 : *room;
+    void    *grown;
+
+    if (need <= *room)
+        return E_OK;
+    if (need > SEGMENTS_MAX)
+        return err(E_LIMIT, "more than %d chunks of one series and day", SEGMENTS_MAX);
+    while (want < need)
+        want *= 2;
+    grown = realloc(*array, want * size);
+    if (grown == NULL)
+        return err(E_NOMEM, "segments");
+    *array = grown;
+    *room = want;
     return E_OK;
 }
 
-/* The rows of the held chunk are needed after all. */
 static int
-go_back(scan *s)
+add_segment(scan *s, const chunk_summary *sum, uint32_t chunk, bool bare)
 {
-    chunk_summary sum;
-    int           rc = point_cursor(s, &s->back, &s->back_of, s->held.first_us, s->held.last_us + 1);
+    int rc = grow((void **)&s->segments, &s->segment_room, s->segment_count + 1, sizeof *s->segments);
 
-    s->has_held = false;
-    while (rc >= 0 && (rc = chunk_cursor_next(s->back, &sum)) > 0)
-        if (sum.lsn == s->held.lsn && sum.first_us == s->held.first_us && sum.count == s->held.count)
-            return decode(s, s->back, &sum, s->from_us);
-    return rc < 0 ? err(rc, "chunks of series %u", s->series) : E_AGAIN;
+    if (rc == E_OK)
+        s->segments[s->segment_count++] = (segment){ .sum = *sum, .chunk = chunk, .bare = bare };
+    return rc;
 }
 
-static void
-give_held(scan *s)
-{
-    const chunk_summary *c = &s->held;
-
-    fold_summary(s->fold, &(agg_summary){ .count = c->count, .first_us = c->first_us, .last_us = c->last_us,
-                                          .first = c->first, .last = c->last, .min = c->min, .max = c->max,
-                                          .sum = c->sum, .m2 = c->m2 });
-    s->has_held = false;
-}
-
+/* Hours where there are; but one whole where that fits a bucket and stands clear of the chunk before and of the head. */
 static bool
-may_hold(const scan *s)
+whole_will_do(const scan *s, const chunk_summary *c)
 {
-    const chunk_summary *c = &s->pending;
-
-    return merge_first(s->merge) > c->last_us && isfinite(c->sum) && isfinite(c->m2)
-           && fold_may_skip(s->fold, c->first_us, c->last_us);
+    if (!fold_may_skip(s->fold, c->first_us, c->last_us) || s->head.erased_count > 0 || s->head.count > 0)
+        return false;
+    return s->segment_count == 0 || s->segments[s->segment_count - 1].sum.last_us < c->first_us;
 }
 
-/* The pending chunk comes before all rows that are left: it joins them, or is held as a summary. */
 static int
-join_pending(scan *s, int64_t *budget)
+add_hours(scan *s, const rollup *r)
 {
     int rc = E_OK;
 
-    *budget -= COST_OF_CHUNK;
-    if (s->has_held && s->pending.first_us > s->held.last_us)
-        give_held(s);
-    if (s->has_held)
-        rc = go_back(s);
-    if (rc == E_OK && may_hold(s)) {
-        s->held = s->pending;
-        s->has_held = true;
-    } else if (rc == E_OK) {
-        *budget -= s->pending.count;
-        rc = decode(s, s->cursor, &s->pending, s->from_us);
+    for (uint32_t i = 0; i < r->hours && rc == E_OK; i++)
+        if (r->hour[i].last_us >= s->from_us && r->hour[i].first_us < s->end_us)
+            rc = add_segment(s, &r->hour[i], s->chunk_count, r->bare);
+    return rc;
+}
+
+static int
+add_chunk(scan *s)
+{
+    const rollup *r = chunk_cursor_rollup(s->cursor);
+    int           rc = grow((void **)&s->chunks, &s->chunk_room, s->chunk_count + 1, sizeof *s->chunks);
+
+    if (rc < 0)
+        return rc;
+    s->chunks[s->chunk_count] = r->whole;
+    if (r->hours == 0 || whole_will_do(s, &r->whole))
+        rc = add_segment(s, &r->whole, s->chunk_count, r->bare);
+    else
+        rc = add_hours(s, r);
+    s->chunk_count++;
+    return rc;
+}
+
+static int
+by_time(const void *a, const void *b)
+{
+    const segment *x = a, *y = b;
+
+    if (x->sum.first_us != y->sum.first_us)
+        return x->sum.first_us < y->sum.first_us ? -1 : 1;
+    return (x->sum.lsn > y->sum.lsn) - (x->sum.lsn < y->sum.lsn);
+}
+
+static void
+sort_segments(scan *s)
+{
+    for (uint32_t i = 1; i < s->segment_count; i++) {
+        if (s->segments[i - 1].sum.first_us <= s->segments[i].sum.first_us)
+            continue;
+        qsort(s->segments, s->segment_count, sizeof *s->segments, by_time);
+        return;
     }
-    return rc < 0 ? rc : next_chunk(s);
+}
+
+static bool
+head_has_rows_in(const scan *s, int64_t first_us, int64_t last_us)
+{
+    uint32_t low = 0, high = s->head.count;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (s->head.times[mid] < first_us)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < s->head.count && s->head.times[low] <= last_us;
+}
+
+static bool
+is_touched_by_erasure(const scan *s, const chunk_summary *c)
+{
+    for (uint32_t i = 0; i < s->head.erased_count; i++) {
+        const erased_row *e = &s->head.erased[i];
+
+        if (e->lsn > c->lsn && e->from_us <= c->last_us && e->to_us > c->first_us)
+            return true;
+    }
+    return false;
+}
+
+static bool
+figures_will_do(const scan *s, const segment *g)
+{
+    const chunk_summary *c = &g->sum;
+
+    return isfinite(c->sum) && isfinite(c->m2) && fold_may_skip(s->fold, c->first_us, c->last_us) &&
+           !head_has_rows_in(s, c->first_us, c->last_us) && !is_touched_by_erasure(s, c);
+}
+
+/* Which overlap: one that begins before an earlier one has ended, and that earlier one.  From the last to the first,
+ * with what begins next, and again with what ended last. */
+static void
+judge_segments(scan *s)
+{
+    int64_t next = INT64_MAX, until = INT64_MIN;
+
+    for (uint32_t i = s->segment_count; i-- > 0;) {
+        segment *g = &s->segments[i];
+
+        if (g->bare)
+            continue;
+        g->rows = g->sum.last_us >= next || !figures_will_do(s, g);
+        next = g->sum.first_us;
+    }
+    for (uint32_t i = 0; i < s->segment_count; i++) {
+        segment *g = &s->segments[i];
+
+        if (g->bare)
+            continue;
+        g->rows = g->rows || g->sum.first_us <= until;
+        until = g->sum.last_us > until ? g->sum.last_us : until;
+    }
+}
+
+/* Those of the head that come before the next day of chunks. */
+static int
+add_head_sums(scan *s, int64_t until_us)
+{
+    int rc = E_OK;
+
+    while (s->head_at < s->head.sum_count && s->head.sums[s->head_at].first_us < until_us && rc == E_OK)
+        rc = add_segment(s, &s->head.sums[s->head_at++], HEAD_CHUNK, false);
+    return rc;
+}
+
+static int64_t
+day_of(const chunk_summary *c)
+{
+    return key_day(c->first_us);
+}
+
+/* The next day that has something; no segments: there is none. */
+static int
+load_day(scan *s)
+{
+    int64_t day;
+    int     rc = E_OK;
+
+    s->segment_count = s->chunk_count = s->at = 0;
+    if (!s->has_pending) {
+        rc = add_head_sums(s, INT64_MAX);
+        judge_segments(s);
+        return rc;
+    }
+    day = day_of(&s->pending);
+    while (s->has_pending && day_of(&s->pending) == day && rc == E_OK)
+        if ((rc = add_chunk(s)) == E_OK)
+            rc = next_chunk(s);
+    if (rc == E_OK)
+        rc = add_head_sums(s, (day + 1) * KEY_DAY_US);
+    if (rc == E_OK) {
+        sort_segments(s);
+        judge_segments(s);
+    }
+    return rc;
+}
+
+/* ---- rows of a chunk ---- */
+
+static uint32_t
+first_at(const int64_t *times, uint32_t count, int64_t from_us)
+{
+    uint32_t low = 0, high = count;
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (times[mid] < from_us)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* What was erased after the chunk's last row was accepted. */
+static uint32_t
+leave_out_erased(const scan *s, const chunk_summary *c, int64_t *times, double *values, uint32_t count)
+{
+    for (uint32_t i = 0; i < s->head.erased_count; i++) {
+        const erased_row *e = &s->head.erased[i];
+        uint32_t          from, to;
+
+        if (e->lsn <= c->lsn)
+            continue;
+        from = first_at(times, count, e->from_us);
+        to = first_at(times, count, e->to_us);
+        memmove(times + from, times + to, (count - to) * sizeof *times);
+        memmove(values + from, values + to, (count - to) * sizeof *values);
+        count -= to - from;
+    }
+    return count;
+}
+
+/* The rows of a chunk in [from_us, until_us] become a run.  A damaged one is counted and passed over. */
+static int
+add_rows(scan *s, const chunk_summary *c, int64_t from_us, int64_t until_us)
+{
+    int64_t *times;
+    double  *values;
+    uint32_t count;
+    int      rc;
+
+    if ((rc = merge_room(s->merge, &times, &values)) < 0)
+        return rc;
+    rc = chunk_cursor_rows_of(s->cursor, c, times, values);
+    if (rc == E_BAD || rc == E_NOTFOUND) {
+        err_clear();
+        return E_OK;
+    }
+    if (rc < 0)
+        return err(rc, "chunk of series %u", s->series);
+    count = leave_out_erased(s, c, times, values, c->count);
+    from_us = from_us > s->from_us ? from_us : s->from_us;
+    count = first_at(times, count, until_us + 1);
+    merge_add(s->merge, first_at(times, count, from_us), count, c->lsn);
+    return E_OK;
+}
+
+/* This segment and those behind it that are of the same chunk and need rows too: decoded once. */
+static int
+join_rows(scan *s, int64_t *budget)
+{
+    segment             *g = &s->segments[s->at];
+    const chunk_summary *c = &s->chunks[g->chunk];
+    int64_t              until = g->sum.last_us;
+
+    if (g->chunk == HEAD_CHUNK)
+        return E_MORE;
+    for (uint32_t i = s->at + 1; i < s->segment_count; i++) {
+        segment *next = &s->segments[i];
+
+        if (next->chunk != g->chunk)
+            continue;
+        if (!next->rows)
+            break;
+        until = next->sum.last_us;
+        next->rows = false;
+        next->taken = true;
+    }
+    *budget -= COST_OF_CHUNK + c->count;
+    return add_rows(s, c, g->sum.first_us, until);
+}
+
+static void
+give_figures(scan *s, const chunk_summary *c)
+{
+    fold_summary(s->fold, &(agg_summary){ .count = c->count, .first_us = c->first_us, .last_us = c->last_us,
+                                          .first = c->first, .last = c->last, .min = c->min, .max = c->max,
+                                          .sum = c->sum, .m2 = c->m2 });
+}
+
+/* The next segment comes before all rows that are left: its rows join them, or its figures go out. */
+static int
+join_segment(scan *s, int64_t *budget)
+{
+    segment *g = &s->segments[s->at];
+    int      rc = E_OK;
+
+    *budget -= COST_OF_SEGMENT;
+    if (g->rows)
+        rc = join_rows(s, budget);
+    else if (!g->taken && (!g->bare || figures_will_do(s, g)))
+        give_figures(s, &g->sum);
+    s->at++;
+    return rc;
+}
+
+/* ---- a piece of it ---- */
+
+static int64_t
+next_first(const scan *s)
+{
+    if (s->at < s->segment_count)
+        return s->segments[s->at].sum.first_us;
+    return INT64_MAX;
+}
+
+static int
+feed(scan *s, int64_t *budget)
+{
+    const int64_t *times;
+    const double  *values;
+    uint32_t       n;
+    int            rc;
+
+    while (s->at == s->segment_count && (s->has_pending || s->head_at < s->head.sum_count))
+        if ((rc = load_day(s)) < 0)
+            return rc;
+    if (s->at < s->segment_count && next_first(s) <= merge_first(s->merge))
+        return (rc = join_segment(s, budget)) < 0 ? rc : 1;
+    n = merge_take(s->merge, next_first(s), &times, &values);
+    *budget -= n;
+    if (n > 0)
+        fold_rows(s->fold, times, values, n);
+    return n > 0;
 }
 
 int
 scan_step(scan *s, int64_t *budget)
 {
-    int rc;
+    int rc = 1;
 
-    while (*budget > 0 && !fold_is_full(s->fold)) {
-        const int64_t *times;
-        const double  *values;
-        uint32_t       n;
-
-        if (s->has_pending && s->pending.first_us <= merge_first(s->merge)) {
-            if ((rc = join_pending(s, budget)) < 0)
-                return rc;
-            continue;
-        }
-        if (s->has_held)
-            give_held(s);
-        n = merge_take(s->merge, s->has_pending ? s->pending.first_us : INT64_MAX, &times, &values);
-        if (n == 0)
-            break;
-        *budget -= n;
-        fold_rows(s->fold, times, values, n);
-    }
-    if (*budget <= 0 && !fold_is_full(s->fold))
+    while (*budget > 0 && rc > 0 && !fold_is_full(s->fold))
+        rc = feed(s, budget);
+    if (rc < 0)
+        return rc;
+    if (rc > 0 && !fold_is_full(s->fold))
         return 1;
     merge_reset(s->merge);
-    s->has_held = false;
     fold_member_end(s->fold);
     return 0;
 }

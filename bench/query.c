@@ -21,7 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HOURS = 6, BUCKET_S = 300, RARE = 10, SLACK_S = 600, DECODE_ROWS = 512, DECODE_ROUNDS = 20 };
+enum { HOURS = 6, BUCKET_S = 300, RARE = 10, SLACK_S = 600, DECODE_ROWS = CHUNK_ROWS_MAX, DECODE_ROUNDS = 20 };
 
 typedef struct settings {
     target_options target;
@@ -317,28 +317,31 @@ decode_rate(bench *b)
     static uint8_t chunk[CHUNK_BYTES_MAX];
     static int64_t times[CHUNK_ROWS_MAX];
     static double  values[CHUNK_ROWS_MAX];
-    head_row       rows[DECODE_ROWS];
+    static head_row rows[DECODE_ROWS];
+    chunk_scratch *scratch = chunk_scratch_new();
     uint32_t       width = b->g.machines * GENERATE_METRICS;
     uint64_t       decoded = 0, took = 0;
 
     for (uint32_t s = 0; s < 200 && s < width; s++) {
-        chunk_summary summary;
-        uint64_t      began;
-        size_t        len;
+        chunk_info info;
+        uint64_t   began;
+        size_t     len;
 
         for (uint32_t i = 0; i < DECODE_ROWS; i++) {
             uint64_t at = (uint64_t)i * width + s;
 
             rows[i] = (head_row){ generate_time_us(&b->g, at), b->g.values[at % b->g.readings] };
         }
-        len = chunk_encode(chunk, 1, rows, DECODE_ROWS);
+        len = chunk_encode(chunk, rows, DECODE_ROWS, true, scratch);
         began = bench_now_ns();
         for (uint32_t n = 0; n < DECODE_ROUNDS; n++)
-            if (chunk_read(view_of(chunk, len), &summary) < 0 || chunk_decode(view_of(chunk, len), times, values) < 0)
+            if (chunk_read(view_of(chunk, len), &info) < 0 ||
+                chunk_decode(view_of(chunk, len), scratch, times, values) < 0)
                 b->wrong++;
         took += bench_now_ns() - began;
         decoded += (uint64_t)DECODE_ROUNDS * DECODE_ROWS;
     }
+    chunk_scratch_free(&scratch);
     bench_row(&b->out, "engine", "decode", (double)decoded / ((double)took / 1e9), "readings/s");
 }
 

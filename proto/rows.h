@@ -198,6 +198,13 @@ typedef struct head_row {
 } head_row;
 _Static_assert(sizeof(head_row) == 16, "layout");
 
+/* Readings of a series in [from, to) that were accepted before lsn are gone. */
+typedef struct erased_row {
+    int64_t  from_us, to_us;
+    uint64_t lsn;
+} erased_row;
+_Static_assert(sizeof(erased_row) == 24, "layout");
+
 /* ---- MSG_REG and its reply -------------------------------------------------------------
  * reg_ask, then one MessagePack map of parameters (see reg_ops.def).
  * reg_done, then one MessagePack value: the JSON body of the answer, member for member; or, for a

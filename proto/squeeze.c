@@ -8,6 +8,7 @@
 #include "proto/err.h"
 
 #include <limits.h>
+#include <stdlib.h>
 #include <strings.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -117,4 +118,54 @@ squeeze_inflate(squeeze_kind kind, view in, uint8_t *out, size_t room, size_t *l
         return E_BAD;
     return kind == SQUEEZE_GZIP ? gzip_inflate(in, out, room, len)
                                 : zstd_inflate(in, out, room, len);
+}
+
+/* ---- small pieces ---- */
+
+struct squeezer {
+    ZSTD_CCtx *pack; /* made at first use: who only reads needs none */
+    ZSTD_DCtx *unpack;
+};
+
+squeezer *
+squeezer_new(void)
+{
+    squeezer *s = calloc(1, sizeof *s);
+
+    ASSERT(s != NULL);
+    return s;
+}
+
+void
+squeezer_free(squeezer **sp)
+{
+    squeezer *s = *sp;
+
+    if (s == NULL)
+        return;
+    ZSTD_freeCCtx(s->pack);
+    ZSTD_freeDCtx(s->unpack);
+    free(s);
+    *sp = NULL;
+}
+
+size_t
+squeezer_pack(squeezer *s, view in, uint8_t *out, size_t room, int level)
+{
+    size_t n;
+
+    if (s->pack == NULL)
+        s->pack = ZSTD_createCCtx();
+    ASSERT(s->pack != NULL);
+    n = ZSTD_compressCCtx(s->pack, out, room, in.at, in.len, level);
+    return ZSTD_isError(n) ? 0 : n;
+}
+
+bool
+squeezer_unpack(squeezer *s, view in, uint8_t *out, size_t len)
+{
+    if (s->unpack == NULL)
+        s->unpack = ZSTD_createDCtx();
+    ASSERT(s->unpack != NULL);
+    return ZSTD_decompressDCtx(s->unpack, out, len, in.at, in.len) == len;
 }

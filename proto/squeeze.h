@@ -14,4 +14,13 @@ NODISCARD bool squeeze_kind_of(view name, squeeze_kind *out);
  * E_NOMEM. The memory it takes besides does not depend on the input. */
 NODISCARD int squeeze_inflate(squeeze_kind kind, view in, uint8_t *out, size_t room, size_t *len);
 
+/* zstd for small pieces of our own, one after the other: keeps what it needs for that. */
+typedef struct squeezer squeezer;
+squeezer *squeezer_new(void);
+void      squeezer_free(squeezer **s);
+/* The length, or 0 when it would be more than room. */
+size_t squeezer_pack(squeezer *s, view in, uint8_t *out, size_t room, int level);
+/* True: exactly len bytes came out. */
+NODISCARD bool squeezer_unpack(squeezer *s, view in, uint8_t *out, size_t len);
+
 #endif

@@ -5,72 +5,145 @@
  */
 #include "storage/chunk.h"
 
-#include <math.h>
+#include <stdlib.h>
 
 #include "proto/err.h"
 #include "proto/hash.h"
+#include "proto/squeeze.h"
+#include "storage/decimal.h"
 
-enum value_codec { VALUES_RAW, VALUES_DECIMAL, VALUES_XOR };
+enum times_codec { TIMES_REGULAR, TIMES_GRID, TIMES_CHANGES };
+enum values_codec { VALUES_RAW, VALUES_WALK, VALUES_LEVEL, VALUES_XOR };
 
-enum { DECIMALS_MAX = 6, VARINT_MAX = 10 };
+enum {
+    UNIT_BITS = 2, /* of the byte `times`: unit, above it the codec */
+    BLOCK = 256,   /* rows that are decoded at a time: they stay in the first cache */
+    SQUEEZE_LEVEL = 1,
+    SQUEEZE_LEAST = 64, /* bytes */
+};
 
 static const int64_t units[] = { 1, 1000, 1000000 };
-static const double  powers[DECIMALS_MAX + 1] = { 1, 10, 100, 1e3, 1e4, 1e5, 1e6 };
 
 typedef struct chunk_head {
     uint8_t  version;
-    uint8_t  times; /* index into units */
+    uint8_t  times;
     uint8_t  values;
     uint8_t  decimals;
     uint32_t crc; /* of everything, with crc = 0 */
+    uint32_t count;
+    uint32_t whole;
+    int64_t  first_us;
 } chunk_head;
-_Static_assert(sizeof(chunk_head) == 8, "layout");
+_Static_assert(sizeof(chunk_head) == CHUNK_HEAD, "layout");
 
-/* ---- varints ---- */
+struct chunk_scratch {
+    squeezer      *squeezer;
+    chunk_decimals decimals;
+    bool           is_decimal;
+    int64_t   scaled[CHUNK_ROWS_MAX];
+    uint64_t  codes[CHUNK_ROWS_MAX];
+    uint64_t  others[CHUNK_ROWS_MAX];
+    uint8_t   columns[CHUNK_BYTES_MAX];
+};
 
-static inline uint64_t
-zigzag(int64_t n)
+chunk_scratch *
+chunk_scratch_new(void)
 {
-    return (uint64_t)n << 1 ^ (uint64_t)(n >> 63);
+    chunk_scratch *s = malloc(sizeof *s);
+
+    ASSERT(s != NULL);
+    s->squeezer = squeezer_new();
+    return s;
 }
 
-static inline int64_t
-unzigzag(uint64_t n)
+void
+chunk_scratch_free(chunk_scratch **sp)
 {
-    return (int64_t)(n >> 1 ^ (0 - (n & 1)));
+    chunk_scratch *s = *sp;
+
+    if (s == NULL)
+        return;
+    squeezer_free(&s->squeezer);
+    free(s);
+    *sp = NULL;
 }
 
-static inline uint8_t *
-put_varint(uint8_t *at, uint64_t n)
+const chunk_decimals *
+chunk_decimals_of(const chunk_scratch *s)
 {
-    while (n >= 0x80) {
-        *at++ = (uint8_t)n | 0x80;
-        n >>= 7;
-    }
-    *at++ = (uint8_t)n;
+    return s->is_decimal ? &s->decimals : NULL;
+}
+
+/* ---- planes ---- */
+
+static uint32_t
+width_of(const uint64_t *codes, uint32_t n)
+{
+    uint64_t all = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        all |= codes[i];
+    return all == 0 ? 0 : (uint32_t)(71 - __builtin_clzll(all)) / 8;
+}
+
+static uint8_t *
+put_planes(uint8_t *at, const uint64_t *codes, uint32_t n)
+{
+    uint32_t width = width_of(codes, n);
+
+    *at++ = (uint8_t)width;
+    for (uint32_t p = 0; p < width; p++, at += n)
+        for (uint32_t i = 0; i < n; i++)
+            at[i] = (uint8_t)(codes[i] >> 8 * p);
     return at;
 }
 
-/* NULL: cut off, or longer than 64 bits. */
-static inline const uint8_t *
-get_varint(const uint8_t *at, const uint8_t *end, uint64_t *n)
+typedef struct planes {
+    const uint8_t *at;
+    uint32_t       n, width;
+} planes;
+
+/* NULL: cut off. */
+static const uint8_t *
+get_planes(const uint8_t *at, const uint8_t *end, uint32_t n, planes *p)
 {
-    uint64_t v = 0;
+    if (at == NULL || at >= end || *at > 8 || (size_t)(end - at) < 1 + (size_t)*at * n)
+        return NULL;
+    *p = (planes){ .at = at + 1, .n = n, .width = *at };
+    return p->at + (size_t)p->width * n;
+}
 
-    if (LIKELY(at < end && *at < 0x80)) {
-        *n = *at;
-        return at + 1;
-    }
-    for (uint32_t shift = 0; shift < 64 && at < end; shift += 7) {
-        uint8_t b = *at++;
+/* Codes [from, from + n), n <= BLOCK. */
+static inline void
+planes_read(const planes *p, uint32_t from, uint32_t n, uint64_t *restrict codes)
+{
+    const uint8_t *restrict a = p->at + from;
 
-        v |= (uint64_t)(b & 0x7f) << shift;
-        if (b < 0x80) {
-            *n = v;
-            return at;
-        }
+    if (p->width == 0)
+        memset(codes, 0, n * sizeof *codes);
+    else if (p->width == 1)
+        for (uint32_t i = 0; i < n; i++)
+            codes[i] = a[i];
+    else
+        for (uint32_t i = 0; i < n; i++)
+            codes[i] = (uint64_t)a[i] | (uint64_t)a[p->n + i] << 8;
+    for (uint32_t k = 2; k < p->width; k++) {
+        const uint8_t *restrict b = a + (size_t)k * p->n;
+
+        for (uint32_t i = 0; i < n; i++)
+            codes[i] |= (uint64_t)b[i] << 8 * k;
     }
-    return NULL;
+}
+
+/* About the bits that an entropy coder will spend. */
+static uint64_t
+cost_of(const uint64_t *codes, uint32_t n)
+{
+    uint64_t bits = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        bits += 64 - (uint64_t)__builtin_clzll(codes[i] | 1);
+    return bits;
 }
 
 /* ---- times ---- */
@@ -86,139 +159,160 @@ unit_of(const head_row *rows, uint32_t count)
     return unit;
 }
 
-static uint8_t *
-put_times(uint8_t *at, const head_row *rows, uint32_t count, int64_t unit)
+/* All arithmetic on times wraps: what is exact modulo 2^64 is exact. */
+static inline uint64_t
+step_at(const head_row *rows, uint32_t i, int64_t unit)
 {
-    int64_t  step = 0;
-    uint32_t zeros = 0;
-
-    for (uint32_t i = 1; i < count; i++) {
-        int64_t next = (rows[i].time_us - rows[i - 1].time_us) / unit;
-        int64_t change = next - step;
-
-        step = next;
-        if (change == 0) {
-            zeros++;
-            continue;
-        }
-        if (zeros > 0) {
-            *at++ = 0;
-            at = put_varint(at, zeros - 1);
-            zeros = 0;
-        }
-        at = put_varint(at, zigzag(change));
-    }
-    if (zeros > 0) {
-        *at++ = 0;
-        at = put_varint(at, zeros - 1);
-    }
-    return at;
+    return (uint64_t)((rows[i].time_us - rows[i - 1].time_us) / unit);
 }
 
-/* NULL: malformed.  All sums wrap: what is wrong shows at the end, where the last time must be the summary's. */
-static const uint8_t *
-get_times(const uint8_t *at, const uint8_t *end, const chunk_summary *s, uint64_t unit,
-          int64_t *times)
+static uint64_t
+rhythm_of(const head_row *rows, uint32_t count, int64_t unit)
 {
-    uint64_t time = (uint64_t)s->first_us;
-    uint64_t step = 0;
-    uint64_t code, more;
+    uint64_t span = ((uint64_t)rows[count - 1].time_us - (uint64_t)rows[0].time_us) / (uint64_t)unit;
 
-    times[0] = s->first_us;
-    for (uint32_t i = 1; i < s->count;) {
-        at = get_varint(at, end, &code);
-        if (at == NULL)
-            return NULL;
-        step += (uint64_t)unzigzag(code);
-        times[i++] = (int64_t)(time += step * unit);
-        if (code != 0)
-            continue;
-        at = get_varint(at, end, &more);
-        if (at == NULL || more > s->count - i)
-            return NULL;
-        while (more-- > 0)
-            times[i++] = (int64_t)(time += step * unit);
+    return (span + (count - 1) / 2) / (count - 1);
+}
+
+static uint8_t *
+put_times(uint8_t *at, const head_row *rows, uint32_t count, chunk_head *h, chunk_scratch *s)
+{
+    int64_t  unit = units[h->times];
+    uint64_t rhythm, before, grid = 0;
+    bool     regular = true;
+
+    if (count == 1)
+        return at;
+    before = rhythm = rhythm_of(rows, count, unit);
+    for (uint32_t i = 1; i < count; i++) {
+        uint64_t step = step_at(rows, i, unit);
+
+        grid += step - rhythm;
+        s->codes[i - 1] = zigzag((int64_t)grid);
+        s->others[i - 1] = zigzag((int64_t)(step - before));
+        before = step;
+        regular &= step == rhythm;
     }
-    return times[s->count - 1] == s->last_us ? at : NULL;
+    at = put_varint(at, rhythm);
+    if (regular)
+        return at;
+    if (cost_of(s->codes, count - 1) <= cost_of(s->others, count - 1)) {
+        h->times |= TIMES_GRID << UNIT_BITS;
+        return put_planes(at, s->codes, count - 1);
+    }
+    h->times |= TIMES_CHANGES << UNIT_BITS;
+    return put_planes(at, s->others, count - 1);
+}
+
+static void
+read_times(const planes *p, enum times_codec codec, uint64_t rhythm, uint64_t unit, int64_t *times)
+{
+    uint64_t codes[BLOCK];
+    uint64_t time = (uint64_t)times[0];
+    uint64_t step = rhythm;
+
+    for (uint32_t from = 0; from < p->n; from += BLOCK) {
+        uint32_t n = p->n - from < BLOCK ? p->n - from : BLOCK;
+        int64_t *out = times + 1 + from;
+
+        planes_read(p, from, n, codes);
+        if (codec == TIMES_GRID) {
+            for (uint32_t i = 0; i < n; i++)
+                out[i] = (int64_t)((uint64_t)times[0] +
+                                   ((from + i + 1) * rhythm + (uint64_t)unzigzag(codes[i])) * unit);
+            continue;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            step += (uint64_t)unzigzag(codes[i]);
+            out[i] = (int64_t)(time += step * unit);
+        }
+    }
+}
+
+/* NULL: malformed. */
+static const uint8_t *
+get_times(const uint8_t *at, const uint8_t *end, const chunk_head *h, int64_t *times)
+{
+    enum times_codec codec = h->times >> UNIT_BITS;
+    uint64_t         unit = (uint64_t)units[h->times & ((1 << UNIT_BITS) - 1)];
+    uint64_t         rhythm = 0;
+    planes           p;
+
+    times[0] = h->first_us;
+    if (h->count == 1)
+        return at;
+    at = get_varint(at, end, &rhythm);
+    if (codec == TIMES_REGULAR && at != NULL)
+        for (uint32_t i = 1; i < h->count; i++)
+            times[i] = (int64_t)((uint64_t)times[0] + i * (rhythm * unit));
+    if (codec == TIMES_REGULAR)
+        return at;
+    at = get_planes(at, end, h->count - 1, &p);
+    if (at != NULL)
+        read_times(&p, codec, rhythm, unit, times);
+    return at;
 }
 
 /* ---- values ---- */
 
-static inline uint64_t
-bits_of(double v)
-{
-    uint64_t bits;
-
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
-static inline double
-double_of(uint64_t bits)
-{
-    double v;
-
-    memcpy(&v, &bits, sizeof v);
-    return v;
-}
-
-/* The integer that is v * 10^k, when v is exactly that integer / 10^k again. */
-static inline bool
-scale(double v, uint32_t k, int64_t *out)
-{
-    double scaled = v * powers[k];
-
-    if (!(scaled > -0x1p53 && scaled < 0x1p53)) /* NaN too */
-        return false;
-    *out = (int64_t)(scaled + (scaled < 0 ? -0.5 : 0.5));
-    return bits_of((double)*out / powers[k]) == bits_of(v);
-}
-
-/* The fewest decimals that are exact for all values, or more than DECIMALS_MAX. */
-static uint32_t
-decimals_of(const head_row *rows, uint32_t count)
-{
-    uint32_t k = 0;
-    int64_t  ignored;
-
-    for (uint32_t i = 0; i < count && k <= DECIMALS_MAX; i++)
-        while (k <= DECIMALS_MAX && !scale(rows[i].value, k, &ignored))
-            k++;
-    return k;
-}
-
-/* NULL: not exact for all after all (a large value that fitted with fewer decimals). */
 static uint8_t *
-put_decimals(uint8_t *at, const head_row *rows, uint32_t count, uint32_t k)
+put_decimals(uint8_t *at, uint32_t count, chunk_head *h, chunk_scratch *s)
 {
-    int64_t before = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t n;
-
-        if (!scale(rows[i].value, k, &n))
-            return NULL;
-        at = put_varint(at, zigzag(n - before));
-        before = n;
+    at = put_varint(at, zigzag(s->scaled[0]));
+    for (uint32_t i = 1; i < count; i++) {
+        s->codes[i - 1] = zigzag(s->scaled[i] - s->scaled[i - 1]);
+        s->others[i - 1] = zigzag(s->scaled[i] - s->scaled[0]);
     }
-    return at;
+    if (cost_of(s->codes, count - 1) <= cost_of(s->others, count - 1)) {
+        h->values = VALUES_WALK;
+        return put_planes(at, s->codes, count - 1);
+    }
+    h->values = VALUES_LEVEL;
+    return put_planes(at, s->others, count - 1);
+}
+
+/* |n| < 2^51, which sound chunks keep to: as the low bits of a double of known exponent, without a conversion. */
+static inline double
+double_of_int(uint64_t n)
+{
+    return double_of(n + 0x4338000000000000ull) - 6755399441055744.0;
+}
+
+static void
+read_decimals(const planes *p, bool walk, uint64_t first, double power, double *values)
+{
+    uint64_t n[BLOCK];
+    uint64_t before = first;
+
+    values[0] = double_of_int(first) / power;
+    for (uint32_t from = 0; from < p->n; from += BLOCK) {
+        uint32_t many = p->n - from < BLOCK ? p->n - from : BLOCK;
+        double *restrict out = values + 1 + from;
+
+        planes_read(p, from, many, n);
+        for (uint32_t i = 0; i < many; i++)
+            n[i] = (uint64_t)unzigzag(n[i]);
+        if (walk)
+            for (uint32_t i = 0; i < many; i++)
+                before = n[i] += before;
+        else
+            for (uint32_t i = 0; i < many; i++)
+                n[i] += first;
+        for (uint32_t i = 0; i < many; i++)
+            out[i] = double_of_int(n[i]) / power;
+    }
 }
 
 static const uint8_t *
-get_decimals(const uint8_t *at, const uint8_t *end, const chunk_summary *s, uint32_t k,
-             double *values)
+get_decimals(const uint8_t *at, const uint8_t *end, const chunk_head *h, double *values)
 {
-    uint64_t n = 0;
-    uint64_t code;
-    double   power = powers[k];
+    int64_t first;
+    planes  p;
 
-    for (uint32_t i = 0; i < s->count; i++) {
-        at = get_varint(at, end, &code);
-        if (at == NULL)
-            return NULL;
-        n += (uint64_t)unzigzag(code);
-        values[i] = (double)(int64_t)n / power;
-    }
+    at = get_planes(get_zigzag(at, end, &first), end, h->count - 1, &p);
+    if (at != NULL)
+        read_decimals(&p, h->values == VALUES_WALK, (uint64_t)first, decimal_powers[h->decimals],
+                      values);
     return at;
 }
 
@@ -236,18 +330,18 @@ put_xors(uint8_t *at, const head_row *rows, uint32_t count)
         before ^= x;
         *at++ = (uint8_t)(leading << 4 | kept);
         x >>= 8 * trailing;
-        memcpy(at, &x, 8); /* there is room: CHUNK_BYTES_MAX counts 20 bytes a row */
+        memcpy(at, &x, 8); /* there is room: CHUNK_BYTES_MAX counts 9 and 8 more */
         at += kept;
     }
     return at;
 }
 
 static const uint8_t *
-get_xors(const uint8_t *at, const uint8_t *end, const chunk_summary *s, double *values)
+get_xors(const uint8_t *at, const uint8_t *end, uint32_t count, double *values)
 {
     uint64_t bits = 0;
 
-    for (uint32_t i = 0; i < s->count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t leading, kept;
         uint64_t x = 0;
 
@@ -267,73 +361,61 @@ get_xors(const uint8_t *at, const uint8_t *end, const chunk_summary *s, double *
     return at;
 }
 
-static uint8_t *
-put_raws(uint8_t *at, const head_row *rows, uint32_t count)
+static const uint8_t *
+get_raws(const uint8_t *at, const uint8_t *end, uint32_t count, double *values)
 {
-    for (uint32_t i = 0; i < count; i++, at += 8)
-        memcpy(at, &rows[i].value, 8);
+    uint64_t bits[BLOCK];
+    planes   p;
+
+    at = get_planes(at, end, count, &p);
+    for (uint32_t from = 0; at != NULL && from < count; from += BLOCK) {
+        uint32_t n = count - from < BLOCK ? count - from : BLOCK;
+
+        planes_read(&p, from, n, bits);
+        memcpy(values + from, bits, n * sizeof *bits);
+    }
     return at;
 }
 
-static const uint8_t *
-get_raws(const uint8_t *at, const uint8_t *end, const chunk_summary *s, double *values)
-{
-    if ((size_t)(end - at) < (size_t)s->count * 8)
-        return NULL;
-    memcpy(values, at, (size_t)s->count * 8);
-    return at + (size_t)s->count * 8;
-}
-
 static uint8_t *
-put_values(uint8_t *at, const head_row *rows, uint32_t count, chunk_head *h)
+put_values(uint8_t *at, const head_row *rows, uint32_t count, chunk_head *h, chunk_scratch *s)
 {
-    uint32_t k = decimals_of(rows, count);
-    uint8_t *end = k <= DECIMALS_MAX ? put_decimals(at, rows, count, k) : NULL;
+    int32_t  k = decimal_scale_all(rows, count, s->scaled);
+    uint8_t *end;
 
-    h->values = VALUES_DECIMAL;
-    h->decimals = (uint8_t)(end != NULL ? k : 0);
-    if (end != NULL)
-        return end;
+    s->is_decimal = k >= 0;
+    s->decimals = (chunk_decimals){ s->scaled, (uint32_t)k };
+    h->decimals = (uint8_t)(k >= 0 ? k : 0);
+    if (k >= 0)
+        return put_decimals(at, count, h, s);
     h->values = VALUES_XOR;
     end = put_xors(at, rows, count);
     if ((size_t)(end - at) < (size_t)count * 8)
         return end;
     h->values = VALUES_RAW;
-    return put_raws(at, rows, count);
+    for (uint32_t i = 0; i < count; i++)
+        s->codes[i] = bits_of(rows[i].value);
+    return put_planes(at, s->codes, count);
+}
+
+static const uint8_t *
+get_values(const uint8_t *at, const uint8_t *end, const chunk_head *h, double *values)
+{
+    if (at == NULL)
+        return NULL;
+    switch ((enum values_codec)h->values) {
+    case VALUES_WALK:
+    case VALUES_LEVEL:
+        return get_decimals(at, end, h, values);
+    case VALUES_XOR:
+        return get_xors(at, end, h->count, values);
+    case VALUES_RAW:
+        break;
+    }
+    return get_raws(at, end, h->count, values);
 }
 
 /* ---- whole chunks ---- */
-
-static chunk_summary
-summarise(uint64_t lsn, const head_row *rows, uint32_t count)
-{
-    chunk_summary s = { .lsn = lsn,
-                        .count = count,
-                        .first_us = rows[0].time_us,
-                        .last_us = rows[count - 1].time_us,
-                        .first = rows[0].value,
-                        .last = rows[count - 1].value,
-                        .min = rows[0].value,
-                        .max = rows[0].value };
-    double        mean, low = 0;
-
-    for (uint32_t i = 0; i < count; i++) {
-        double v = rows[i].value;
-        double sum = s.sum + v;
-        double back = sum - s.sum;
-
-        low += (s.sum - (sum - back)) + (v - back); /* what the sum could not take */
-        s.sum = sum;
-        s.min = v < s.min ? v : s.min;
-        s.max = v > s.max ? v : s.max;
-    }
-    if (isfinite(low))
-        s.sum += low;
-    mean = s.sum / count;
-    for (uint32_t i = 0; i < count; i++)
-        s.m2 += (rows[i].value - mean) * (rows[i].value - mean);
-    return s;
-}
 
 static uint32_t
 checksum(const chunk_head *h, const uint8_t *rest, size_t len)
@@ -345,62 +427,78 @@ checksum(const chunk_head *h, const uint8_t *rest, size_t len)
 }
 
 size_t
-chunk_encode(uint8_t *out, uint64_t lsn, const head_row *rows, uint32_t count)
+chunk_encode(uint8_t *out, const head_row *rows, uint32_t count, bool squeeze, chunk_scratch *s)
 {
-    chunk_head    h = { .version = CHUNK_VERSION };
-    chunk_summary s;
-    uint8_t      *at = out + CHUNK_HEAD;
+    chunk_head h = { .version = CHUNK_VERSION, .count = count, .first_us = rows[0].time_us };
+    uint8_t   *columns = out + sizeof h;
+    uint8_t   *at;
+    size_t     len, squeezed = 0;
 
     ASSERT(count > 0 && count <= CHUNK_ROWS_MAX);
-    s = summarise(lsn, rows, count);
     h.times = unit_of(rows, count);
-    at = put_times(at, rows, count, units[h.times]);
-    at = put_values(at, rows, count, &h);
+    at = put_times(columns, rows, count, &h, s);
+    at = put_values(at, rows, count, &h, s);
     ASSERT(at <= out + CHUNK_BYTES_MAX);
-    memcpy(out + sizeof h, &s, sizeof s);
-    h.crc = checksum(&h, out + sizeof h, (size_t)(at - out) - sizeof h);
+    len = (size_t)(at - columns);
+    if (squeeze && len >= SQUEEZE_LEAST)
+        squeezed = squeezer_pack(s->squeezer, view_of(columns, len), s->columns, len - len / 8, SQUEEZE_LEVEL);
+    if (squeezed > 0) {
+        memcpy(columns, s->columns, squeezed);
+        h.whole = (uint32_t)len;
+        len = squeezed;
+    }
+    h.crc = checksum(&h, columns, len);
     memcpy(out, &h, sizeof h);
-    return (size_t)(at - out);
+    return sizeof h + len;
 }
 
 int
-chunk_read(view chunk, chunk_summary *s)
+chunk_read(view chunk, chunk_info *info)
 {
     chunk_head h;
 
-    if (chunk.len < CHUNK_HEAD)
+    if (chunk.len < sizeof h)
         return err(E_BAD, "a chunk of %zu bytes", chunk.len);
     memcpy(&h, chunk.at, sizeof h);
-    memcpy(s, chunk.at + sizeof h, sizeof *s);
     if (h.version != CHUNK_VERSION)
         return err(h.version > CHUNK_VERSION ? E_NEWER : E_BAD, "a chunk of version %u", h.version);
     if (checksum(&h, chunk.at + sizeof h, chunk.len - sizeof h) != h.crc)
         return err(E_BAD, "a chunk's checksum is wrong");
-    if (s->count == 0 || s->count > CHUNK_ROWS_MAX || s->first_us > s->last_us ||
-        h.times >= COUNT_OF(units) || h.values > VALUES_XOR || h.decimals > DECIMALS_MAX)
-        return err(E_BAD, "a chunk's summary is out of bounds");
+    if (h.count == 0 || h.count > CHUNK_ROWS_MAX || (h.times & 3) >= COUNT_OF(units) ||
+        h.times >> UNIT_BITS > TIMES_CHANGES || h.values > VALUES_XOR || h.decimals > DECIMALS_MAX ||
+        h.whole > CHUNK_BYTES_MAX)
+        return err(E_BAD, "a chunk's head is out of bounds");
+    *info = (chunk_info){ .count = h.count, .first_us = h.first_us };
     return E_OK;
 }
 
-int
-chunk_decode(view chunk, int64_t *times, double *values)
+static bool
+is_increasing(const int64_t *times, uint32_t count)
 {
-    const uint8_t *at = chunk.at + CHUNK_HEAD;
-    const uint8_t *end = chunk.at + chunk.len;
+    bool good = true;
+
+    for (uint32_t i = 1; i < count; i++)
+        good &= times[i - 1] < times[i];
+    return good;
+}
+
+int
+chunk_decode(view chunk, chunk_scratch *s, int64_t *times, double *values)
+{
+    view           columns = view_of(chunk.at + CHUNK_HEAD, chunk.len - CHUNK_HEAD);
+    const uint8_t *at;
     chunk_head     h;
-    chunk_summary  s;
 
     ASSERT(chunk.len >= CHUNK_HEAD);
     memcpy(&h, chunk.at, sizeof h);
-    memcpy(&s, chunk.at + sizeof h, sizeof s);
-    at = get_times(at, end, &s, (uint64_t)units[h.times], times);
-    if (at != NULL && h.values == VALUES_DECIMAL)
-        at = get_decimals(at, end, &s, h.decimals, values);
-    else if (at != NULL && h.values == VALUES_XOR)
-        at = get_xors(at, end, &s, values);
-    else if (at != NULL)
-        at = get_raws(at, end, &s, values);
-    if (at != end)
+    if (h.whole > 0) {
+        if (!squeezer_unpack(s->squeezer, columns, s->columns, h.whole))
+            return err(E_BAD, "a chunk's columns do not inflate");
+        columns = view_of(s->columns, h.whole);
+    }
+    at = get_times(columns.at, columns.at + columns.len, &h, times);
+    at = get_values(at, columns.at + columns.len, &h, values);
+    if (at != columns.at + columns.len)
         return err(E_BAD, "a chunk's columns do not fit its length");
-    return E_OK;
+    return is_increasing(times, h.count) ? E_OK : err(E_BAD, "a chunk's times do not increase");
 }

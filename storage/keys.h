@@ -1,16 +1,19 @@
 /* keys.h - the keys and small values of a partition's column families, byte by byte.
  *
- *   chunks    0        4          8                16          24
- *             +--------+----------+----------------+-----------+
- *             | day    | series   | first time     | lsn       |   big-endian; day and time with the sign bit
- *             +--------+----------+----------------+-----------+   flipped, so that they sort as numbers
+ *   chunks,   0        4          8                16       18     24
+ *   rollups   +--------+----------+----------------+--------+-----+
+ *             | day    | series   | first time     | gen    | lsn |   big-endian; day and time with the sign bit
+ *             +--------+----------+----------------+--------+-----+   flipped, so that they sort as numbers
+ *   erased    lsn u64 (big-endian) -> version u8 | zeros[3] | series u32 | from i64 | to i64
  *   series    | series |   -> version u8 | zeros[3] | machine u32 | tenant u32 | metric_len u16 | unit_len u16
  *             +--------+      | defined_lsn u64 | metric | unit          (little-endian)
  *   latest    | series |   -> version u8 | zeros[7] | time i64 | value f64 | lsn u64 | sealed_lsn u64
  *   meta      "trimmed"    -> version u8 | zeros[7] | lsn u64: the journal holds what comes behind it
  *
- * A day is a UTC day: floor(time / 86 400 s).  Chunk keys are never overwritten: a secondary may serve a stale value
- * of an overwritten key.  The other families are read by the partition's owner only.
+ * A day is a UTC day: floor(time / 86 400 s).  A chunk's lsn is that of the last row that was accepted into it; its
+ * generation is 0 as it is sealed, and one more than the greatest of what it was merged from.  So chunk keys are never
+ * overwritten: a secondary may serve a stale value of an overwritten key.  A chunk and its rollup have the same key, and
+ * come and go in the same batch.  The other families are read by the partition's owner only.
  */
 #ifndef HALTLESS_STORAGE_KEYS_H
 #define HALTLESS_STORAGE_KEYS_H
@@ -20,13 +23,25 @@
 enum { KEY_CHUNK_LEN = 24, KEY_VALUE_VERSION = 1 };
 #define KEY_DAY_US ((int64_t)86400 * 1000000)
 
-enum part_family { PART_DEFAULT, PART_CHUNKS, PART_SERIES, PART_LATEST, PART_META, PART_FAMILY_COUNT };
+enum part_family {
+    PART_DEFAULT,
+    PART_CHUNKS,
+    PART_SERIES,
+    PART_LATEST,
+    PART_META,
+    PART_ROLLUPS,
+    PART_ERASED,
+    PART_FAMILY_COUNT
+};
+#define KEY_LSN_MAX (((uint64_t)1 << 48) - 1)
+enum { KEY_GEN_MAX = UINT16_MAX };
 
 typedef struct chunk_key {
     int32_t  day;
     uint32_t series;
     int64_t  first_us;
-    uint64_t lsn;
+    uint16_t gen;
+    uint64_t lsn; /* up to KEY_LSN_MAX */
 } chunk_key;
 
 static inline int32_t
@@ -41,7 +56,7 @@ key_put_chunk(uint8_t out[KEY_CHUNK_LEN], chunk_key k)
     store_be32(out, (uint32_t)k.day ^ 1u << 31);
     store_be32(out + 4, k.series);
     store_be64(out + 8, (uint64_t)k.first_us ^ 1ull << 63);
-    store_be64(out + 16, k.lsn);
+    store_be64(out + 16, (uint64_t)k.gen << 48 | k.lsn);
 }
 
 static inline chunk_key
@@ -50,7 +65,8 @@ key_get_chunk(const uint8_t in[KEY_CHUNK_LEN])
     return (chunk_key){ .day = (int32_t)(load_be32(in) ^ 1u << 31),
                         .series = load_be32(in + 4),
                         .first_us = (int64_t)(load_be64(in + 8) ^ 1ull << 63),
-                        .lsn = load_be64(in + 16) };
+                        .gen = (uint16_t)(load_be64(in + 16) >> 48),
+                        .lsn = load_be64(in + 16) & KEY_LSN_MAX };
 }
 
 typedef struct series_value {
@@ -80,5 +96,13 @@ typedef struct meta_value {
     uint64_t lsn;
 } meta_value;
 _Static_assert(sizeof(meta_value) == 16, "layout");
+
+typedef struct erased_value {
+    uint8_t  version;
+    uint8_t  spare[3];
+    uint32_t series;
+    int64_t  from_us, to_us;
+} erased_value;
+_Static_assert(sizeof(erased_value) == 24, "layout");
 
 #endif

@@ -827,6 +827,7 @@ part_abandon(part **pp)
     free(p->sorted);
     free(p->spare_rows);
     free(p->chunk);
+    chunk_scratch_free(&p->scratch);
     free(p);
     *pp = NULL;
 }

@@ -115,24 +115,31 @@ void part_reader_close(part_reader **r);
 NODISCARD int part_reader_reach(part_reader *r, uint64_t seq);
 uint64_t part_reader_damaged(const part_reader *r); /* chunks skipped */
 
-/* One chunk's summary, always valid; rows are decoded on demand. */
+/* What is known of a run of rows without looking at them. */
 typedef struct chunk_summary {
-    uint64_t lsn;       /* of the head it was sealed from: greater = accepted later */
+    uint64_t lsn;       /* of the row accepted last: greater = accepted later, and what was erased before is gone */
     uint32_t count;
-    uint32_t spare;
+    uint32_t gen;       /* how often it was merged */
     int64_t  first_us, last_us;
     double   first, last;
     double   min, max, sum, m2; /* m2: sum of squared differences from the mean */
 } chunk_summary;
 
 /* Walks the chunks of a series that hold times in [start, end) between their first and last, in key order (day, first
- * time, lsn).  A cursor sees what was sealed when it was opened, also after a seek. */
+ * time, lsn).  A cursor sees what was sealed when it was opened, also after a seek; opened for series in the order of
+ * their numbers it steps rather than seeks. */
 typedef struct chunk_cursor chunk_cursor;
+struct rollup;
 NODISCARD int  chunk_cursor_open(chunk_cursor **c, part_reader *r, uint32_t series, int64_t start_us, int64_t end_us);
 /* 1: *s is the next chunk; 0: no more; negative: storage trouble. A damaged chunk is skipped and counted. */
 NODISCARD int  chunk_cursor_next(chunk_cursor *c, chunk_summary *s);
-/* Decodes the current chunk: s->count rows into times[] and values[] (CHUNK_ROWS_MAX room). */
+/* All that is known of it without its rows (rollup.h); borrowed until the next call. */
+const struct rollup *chunk_cursor_rollup(const chunk_cursor *c);
+/* Decodes a chunk that the cursor has given: s->count rows into times[] and values[] (CHUNK_ROWS_MAX room).
+ * E_NOTFOUND: it has no rows any longer (retention). */
 enum { CHUNK_ROWS_MAX = 4096 };
+NODISCARD int  chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, double *values);
+/* Of the current chunk. */
 NODISCARD int  chunk_cursor_rows(chunk_cursor *c, int64_t *times, double *values);
 void           chunk_cursor_seek(chunk_cursor *c, uint32_t series, int64_t start_us, int64_t end_us); /* reuse */
 void           chunk_cursor_close(chunk_cursor **c);

@@ -21,6 +21,7 @@ enum {
     WRITE_BUFFER_BYTES = 16 << 20,
     CHUNK_BLOCK_BYTES = 32 << 10,
     SMALL_BLOCK_BYTES = 8 << 10,
+    ROLLUP_BLOCK_BYTES = 16 << 10,
 };
 
 #define SPACE_MIN ((uint64_t)24 << 20) /* a manifest, a log, table files of what memory holds */
@@ -31,13 +32,17 @@ static const rocks_family families[PART_FAMILY_COUNT] = {
     [PART_SERIES] = { "series", true, SMALL_BLOCK_BYTES },
     [PART_LATEST] = { "latest", true, SMALL_BLOCK_BYTES },
     [PART_META] = { "meta", false, SMALL_BLOCK_BYTES },
+    [PART_ROLLUPS] = { "rollups", true, ROLLUP_BLOCK_BYTES },
+    [PART_ERASED] = { "erased", false, SMALL_BLOCK_BYTES },
 };
 
 struct part_db {
     rocks    rocks;
     pthread_rwlock_t use;        /* written: the handle is exchanged */
-    pthread_mutex_t  iters_lock; /* guards the list */
-    db_iter *iters;
+    pthread_mutex_t  views_lock; /* guards the list */
+    db_view *views;
+    uint64_t epoch; /* of a follower: how often it has caught up */
+    bool     follows;
     uint64_t device, inode;
     uint32_t refs;
     bool     owned; /* by a part */
@@ -67,16 +72,16 @@ new_db(void)
 
     ASSERT(d != NULL);
     pthread_rwlock_init(&d->use, NULL);
-    pthread_mutex_init(&d->iters_lock, NULL);
+    pthread_mutex_init(&d->views_lock, NULL);
     return d;
 }
 
 static void
 free_db(part_db *d)
 {
-    ASSERT(d->iters == NULL); /* a cursor outlives its reader */
+    ASSERT(d->views == NULL); /* a cursor outlives its reader */
     pthread_rwlock_destroy(&d->use);
-    pthread_mutex_destroy(&d->iters_lock);
+    pthread_mutex_destroy(&d->views_lock);
     free(d);
 }
 
@@ -193,6 +198,7 @@ part_db_follow(part_db **out, const char *dir, const char *scratch, uint64_t cac
 
     *out = NULL;
     d->refs = 1;
+    d->follows = true;
     rc = rocks_open_secondary(&d->rocks, &config, scratch);
     if (rc < 0)
         free_db(d);
@@ -282,50 +288,114 @@ part_db_leave(part_db *d)
 }
 
 int
-part_db_iter_open(part_db *d, db_iter *i, enum part_family family)
+part_db_view_open(part_db *d, db_view *v)
 {
     const rocks *r = &d->rocks;
     int          rc = E_OK;
 
-    *i = (db_iter){ .of = d };
+    *v = (db_view){ .of = d, .epoch = d->epoch };
     part_db_enter(d);
     if (r->db == NULL) {
         rc = err(E_AGAIN, "the partition is being opened anew");
     } else {
-        i->it = rocksdb_create_iterator_cf(r->db, r->read, r->cf[family]);
-        pthread_mutex_lock(&d->iters_lock);
-        i->next = d->iters;
-        d->iters = i;
-        pthread_mutex_unlock(&d->iters_lock);
+        v->read = rocksdb_readoptions_create();
+        if (!d->follows) {
+            v->snapshot = rocksdb_create_snapshot(r->db);
+            rocksdb_readoptions_set_snapshot(v->read, v->snapshot);
+        }
+        pthread_mutex_lock(&d->views_lock);
+        v->next = d->views;
+        d->views = v;
+        pthread_mutex_unlock(&d->views_lock);
     }
     part_db_leave(d);
     return rc;
 }
 
-static void
-unlink_iter(part_db *d, const db_iter *i)
+static int
+judge_moment(const db_view *v)
 {
-    for (db_iter **at = &d->iters; *at != NULL; at = &(*at)->next) {
-        if (*at != i)
+    if (v->gone)
+        return err(E_AGAIN, "the partition was opened anew");
+    return v->epoch == v->of->epoch ? E_OK : err(E_AGAIN, "the partition has gone on");
+}
+
+int
+part_db_view_iter(db_view *v, uint32_t slot, enum part_family family)
+{
+    const rocks *r = &v->of->rocks;
+    int          rc;
+
+    if (v->gone)
+        return err(E_AGAIN, "the partition was opened anew");
+    if (v->it[slot] != NULL)
+        return E_OK;
+    rc = judge_moment(v);
+    if (rc == E_OK)
+        v->it[slot] = rocksdb_create_iterator_cf(r->db, v->read, r->cf[family]);
+    return rc;
+}
+
+int
+part_db_view_get(db_view *v, enum part_family family, view key, rocksdb_pinnableslice_t **out)
+{
+    const rocks *r = &v->of->rocks;
+    char        *text = NULL;
+    int          rc = judge_moment(v);
+
+    *out = NULL;
+    if (rc < 0)
+        return rc;
+    *out = rocksdb_get_pinned_cf(r->db, v->read, r->cf[family], (const char *)key.at, key.len, &text);
+    if (text != NULL)
+        return rocks_result(text, "get");
+    return *out != NULL ? E_OK : E_NOTFOUND;
+}
+
+void
+part_db_caught_up(part_db *d)
+{
+    d->epoch++;
+}
+
+static void
+end_view(db_view *v)
+{
+    for (uint32_t i = 0; i < DB_VIEW_ITERS; i++)
+        if (v->it[i] != NULL)
+            rocksdb_iter_destroy(v->it[i]);
+    memset(v->it, 0, sizeof v->it);
+    if (v->snapshot != NULL)
+        rocksdb_release_snapshot(v->of->rocks.db, v->snapshot);
+    v->snapshot = NULL;
+    v->gone = true;
+}
+
+static void
+unlink_view(part_db *d, const db_view *v)
+{
+    for (db_view **at = &d->views; *at != NULL; at = &(*at)->next) {
+        if (*at != v)
             continue;
-        *at = i->next;
+        *at = v->next;
         return;
     }
 }
 
 void
-part_db_iter_close(db_iter *i)
+part_db_view_close(db_view *v)
 {
-    part_db *d = i->of;
+    part_db *d = v->of;
 
     part_db_enter(d);
-    pthread_mutex_lock(&d->iters_lock);
-    unlink_iter(d, i);
-    pthread_mutex_unlock(&d->iters_lock);
-    if (i->it != NULL)
-        rocksdb_iter_destroy(i->it);
-    i->it = NULL;
+    pthread_mutex_lock(&d->views_lock);
+    unlink_view(d, v);
+    pthread_mutex_unlock(&d->views_lock);
+    if (!v->gone)
+        end_view(v);
     part_db_leave(d);
+    rocksdb_readoptions_destroy(v->read);
+    v->read = NULL;
 }
 
 int
@@ -335,11 +405,9 @@ part_db_reopen(part_db *d, const char *dir, uint64_t cache_bytes, bool to_write)
     int          rc;
 
     pthread_rwlock_wrlock(&d->use);
-    for (db_iter *i = d->iters; i != NULL; i = i->next) {
-        if (i->it != NULL)
-            rocksdb_iter_destroy(i->it);
-        i->it = NULL;
-    }
+    for (db_view *v = d->views; v != NULL; v = v->next)
+        if (!v->gone)
+            end_view(v);
     rc = rocks_reopen(&d->rocks, &config, to_write);
     d->read_only = !to_write || rc < 0;
     pthread_rwlock_unlock(&d->use);

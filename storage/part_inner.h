@@ -3,11 +3,13 @@
 #ifndef HALTLESS_STORAGE_PART_INNER_H
 #define HALTLESS_STORAGE_PART_INNER_H
 
+#include "storage/chunk.h"
 #include "storage/fs.h"
 #include "storage/heads.h"
 #include "storage/keys.h"
 #include "storage/part.h"
 #include "storage/rocks.h"
+#include "storage/rollup.h"
 #include "storage/series.h"
 
 /* ---- part_db.c: one handle a partition and process, owned by one part, borrowed by readers ---- */
@@ -23,17 +25,28 @@ void          part_db_release(part_db **db); /* a reader's; the last of all clos
 void          part_db_unfollow(part_db **db);
 rocks        *part_db_rocks(part_db *db);
 
-/* A reader's iterator.  Between enter and leave it stays; outside it may go: then `it` is NULL for good. */
-typedef struct db_iter {
-    rocksdb_iterator_t *it;
-    part_db            *of;
-    struct db_iter     *next;
-} db_iter;
-NODISCARD int part_db_iter_open(part_db *db, db_iter *i, enum part_family family); /* E_AGAIN: not now */
-void          part_db_iter_close(db_iter *i);
+/* What a reader sees of one moment: a snapshot and iterators.  Between enter and leave it stays; outside it may go: then
+ * it is `gone` for good.  A follower has no snapshots: its moment ends when it catches up, and what was not opened before
+ * is E_AGAIN. */
+enum { DB_VIEW_ITERS = 16 };
+typedef struct db_view {
+    part_db                   *of;
+    struct db_view            *next;
+    rocksdb_readoptions_t     *read;
+    const rocksdb_snapshot_t  *snapshot;
+    rocksdb_iterator_t        *it[DB_VIEW_ITERS];
+    uint64_t                   epoch;
+    bool                       gone;
+} db_view;
+NODISCARD int part_db_view_open(part_db *db, db_view *v); /* E_AGAIN: not now */
+void          part_db_view_close(db_view *v);
+/* Entered: */
+NODISCARD int part_db_view_iter(db_view *v, uint32_t slot, enum part_family family);
+NODISCARD int part_db_view_get(db_view *v, enum part_family family, view key, rocksdb_pinnableslice_t **out);
+void          part_db_caught_up(part_db *db);
 void          part_db_enter(part_db *db);
 void          part_db_leave(part_db *db);
-/* The owner's: every iterator ends, the handle is closed and opened anew, as rocks_reopen(). */
+/* The owner's: every view ends, the handle is closed and opened anew, as rocks_reopen(). */
 NODISCARD int part_db_reopen(part_db *db, const char *dir, uint64_t cache_bytes, bool to_write);
 
 /* ---- part.c ---- */
@@ -77,6 +90,7 @@ struct part {
     head_row    *sorted, *spare_rows; /* scratch of sealing */
     uint32_t     sorted_room;
     uint8_t     *chunk;
+    chunk_scratch *scratch;
     uint64_t     replayed_rows, lost_rows;
     int          broken; /* the code of the write that failed: RocksDB takes no more until it is opened anew */
     uint64_t     mend_at_ns, mend_wait_ns;
@@ -86,6 +100,14 @@ struct part {
     char         sync_text[256];
     uint64_t     sealed_chunks, sealed_bytes, sealed_rows;
 };
+
+/* ---- part_seal.c ---- */
+
+/* 1..CHUNK_ROWS_MAX rows of one day, times increasing, as a chunk and its rollup; the bytes of both. */
+size_t part_put_chunk(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, const head_row *rows, uint32_t count,
+                      bool squeeze);
+/* Rows in order of acceptance become rows by time, of equal times the last: they, or a buffer of p's. */
+const head_row *part_ordered(part *p, const head_row *rows, uint32_t *count);
 
 /* ---- part_mend.c ---- */
 void          part_break(part *p, int rc); /* sealing or syncing failed */

@@ -7,7 +7,11 @@
  *     (later day, smaller series)                (that day, series)
  *     (same or later day, greater series)        (that day + 1, series)
  *
- * which makes as many seeks as days that have data of anything, however long the range.
+ * which makes as many seeks as days that have data of anything, however long the range.  What is walked are rollups; a
+ * chunk itself is got by its key when its rows are wanted.
+ *
+ * Who asks for many series asks in the order of their numbers, and over a few days: an iterator a day stays where it is
+ * for the next series, which is a step away.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,10 +20,12 @@
 #include "proto/err.h"
 #include "proto/log.h"
 #include "proto/world.h"
-#include "storage/chunk.h"
 #include "storage/part_inner.h"
 
-enum { BAD_BLOCKS_MAX = 100 }; /* a cursor: then the trouble is told instead of stepped over */
+enum {
+    BAD_BLOCKS_MAX = 100, /* a cursor: then the trouble is told instead of stepped over */
+    STEPS_MAX = 6,        /* keys that are stepped over before a seek is cheaper */
+};
 
 struct part_reader {
     part_db *db;
@@ -30,14 +36,19 @@ struct part_reader {
 };
 
 struct chunk_cursor {
-    part_reader        *reader;
-    db_iter             iter;
-    uint32_t            series;
-    int64_t             start_us, end_us;
-    int64_t             day, last_day; /* 64 bits: a step behind the last possible day */
-    bool                placed;        /* the iterator stands on the chunk that was given last */
-    uint32_t            bad_blocks;
-    view                chunk; /* that chunk; empty: none */
+    part_reader   *reader;
+    db_view        db;
+    uint32_t       series;
+    int64_t        start_us, end_us;
+    int64_t        day, last_day; /* 64 bits: a step behind the last possible day */
+    uint32_t       slot;          /* the iterator in use: of c->day, where the range is short */
+    int64_t        slot_day[DB_VIEW_ITERS]; /* where each was sent last */
+    uint32_t       slot_series[DB_VIEW_ITERS];
+    bool           placed;        /* it stands on the key to look at, or on the chunk that was given last */
+    bool           given;
+    uint32_t       bad_blocks;
+    rollup         at; /* that chunk's */
+    chunk_scratch *scratch;
 };
 
 int
@@ -96,6 +107,7 @@ part_reader_reach(part_reader *r, uint64_t seq)
     db = r->rocks->db;
     if (rocksdb_get_latest_sequence_number(db) >= seq)
         return E_OK;
+    part_db_caught_up(r->db);
     rocksdb_try_catch_up_with_primary(db, &text);
     if (text != NULL)
         return rocks_result(text, "catch up with the partition's writer");
@@ -119,8 +131,8 @@ chunk_cursor_seek(chunk_cursor *c, uint32_t number, int64_t start_us, int64_t en
     c->day = key_day(start_us);
     c->last_day = start_us < end_us ? key_day(end_us - 1) : c->day - 1;
     c->placed = false;
+    c->given = false;
     c->bad_blocks = 0;
-    c->chunk = (view){ 0 };
 }
 
 int
@@ -133,7 +145,7 @@ chunk_cursor_open(chunk_cursor **out, part_reader *r, uint32_t number, int64_t s
     ASSERT(c != NULL);
     *out = NULL;
     c->reader = r;
-    rc = part_db_iter_open(r->db, &c->iter, PART_CHUNKS);
+    rc = part_db_view_open(r->db, &c->db);
     if (rc < 0) {
         free(c);
         return rc;
@@ -150,7 +162,8 @@ chunk_cursor_close(chunk_cursor **cp)
 
     if (c == NULL)
         return;
-    part_db_iter_close(&c->iter);
+    part_db_view_close(&c->db);
+    chunk_scratch_free(&c->scratch);
     free(c);
     *cp = NULL;
 }
@@ -165,15 +178,60 @@ count_damage(chunk_cursor *c, const char *what)
                   c->series, c->day, log_quote(view_str(what)));
 }
 
-/* Puts the iterator on the first key of c->day and the series, or behind. */
-static void
+static bool
+key_under(const chunk_cursor *c, chunk_key *k)
+{
+    rocksdb_iterator_t *it = c->db.it[c->slot];
+    size_t              len;
+    const char         *key;
+
+    if (!rocksdb_iter_valid(it))
+        return false;
+    key = rocksdb_iter_key(it, &len);
+    if (len != KEY_CHUNK_LEN)
+        return false;
+    *k = key_get_chunk((const uint8_t *)key);
+    return true;
+}
+
+/* From a smaller series of the same day it is a few steps at most: those behind it were never looked at. */
+static bool
+step_to_series(chunk_cursor *c)
+{
+    chunk_key k;
+
+    if (c->db.it[c->slot] == NULL || c->slot_day[c->slot] != c->day || c->slot_series[c->slot] >= c->series)
+        return false;
+    for (uint32_t i = 0; i < STEPS_MAX && key_under(c, &k); i++) {
+        if (k.day != c->day || k.series >= c->series)
+            return true;
+        rocksdb_iter_next(c->db.it[c->slot]);
+    }
+    return false;
+}
+
+/* Puts the day's iterator on the first key of c->day and the series, or behind. */
+static int
 go_to_day(chunk_cursor *c)
 {
+    bool    few_days = c->last_day - key_day(c->start_us) < DB_VIEW_ITERS;
     uint8_t key[KEY_CHUNK_LEN];
+    bool    there;
+    int     rc;
 
-    key_put_chunk(key, (chunk_key){ (int32_t)c->day, c->series, INT64_MIN, 0 });
-    rocksdb_iter_seek(c->iter.it, (const char *)key, sizeof key);
+    c->slot = few_days ? (uint32_t)((uint64_t)c->day % DB_VIEW_ITERS) : 0;
     c->placed = true;
+    there = step_to_series(c);
+    c->slot_day[c->slot] = c->day;
+    c->slot_series[c->slot] = c->series;
+    if (there)
+        return E_OK;
+    rc = part_db_view_iter(&c->db, c->slot, PART_ROLLUPS);
+    if (rc < 0)
+        return rc;
+    key_put_chunk(key, (chunk_key){ .day = (int32_t)c->day, .series = c->series, .first_us = INT64_MIN });
+    rocksdb_iter_seek(c->db.it[c->slot], (const char *)key, sizeof key);
+    return E_OK;
 }
 
 /* A block of the file that cannot be read hides the rest of this day. */
@@ -182,7 +240,7 @@ judge_end(chunk_cursor *c)
 {
     char *text = NULL;
 
-    rocksdb_iter_get_error(c->iter.it, &text);
+    rocksdb_iter_get_error(c->db.it[c->slot], &text);
     if (text == NULL)
         return 0;
     if (++c->bad_blocks > BAD_BLOCKS_MAX)
@@ -194,56 +252,48 @@ judge_end(chunk_cursor *c)
     return 1;
 }
 
-/* Fits the chunk its key? */
+/* Looks at the key under the iterator: true when it is of our series; else the next day to look at is set. */
 static bool
-judge_chunk(chunk_cursor *c, const chunk_key *k, chunk_summary *s)
+is_ours(chunk_cursor *c, chunk_key *k)
 {
-    int rc = chunk_read(c->chunk, s);
+    if (!key_under(c, k)) { /* not one of ours: step over it */
+        rocksdb_iter_next(c->db.it[c->slot]);
+        return false;
+    }
+    if (k->day == c->day && k->series == c->series)
+        return true;
+    c->day = k->day + (k->series > c->series);
+    c->placed = false;
+    return false;
+}
 
-    if (rc == E_OK &&
-        (s->lsn != k->lsn || s->first_us != k->first_us || key_day(s->first_us) != k->day))
-        rc = err(E_BAD, "a chunk under another's key");
-    if (rc == E_OK)
+static bool
+read_rollup(chunk_cursor *c, const chunk_key *k)
+{
+    size_t      len;
+    const char *value = rocksdb_iter_value(c->db.it[c->slot], &len);
+
+    if (rollup_read(&c->at, k, view_of(value, len)) == E_OK)
         return true;
     count_damage(c, err_text());
     err_clear();
     return false;
 }
 
-/* Looks at the key under the iterator: true when it is of our series; else the next day to look at is set. */
-static bool
-is_ours(chunk_cursor *c, chunk_key *k)
-{
-    size_t      len;
-    const char *key = rocksdb_iter_key(c->iter.it, &len);
-
-    if (len != KEY_CHUNK_LEN) { /* not one of ours: step over it */
-        rocksdb_iter_next(c->iter.it);
-        return false;
-    }
-    *k = key_get_chunk((const uint8_t *)key);
-    c->day = k->day;
-    if (k->series == c->series)
-        return true;
-    c->day += k->series > c->series;
-    c->placed = false;
-    return false;
-}
-
 static int
-next_chunk(chunk_cursor *c, chunk_summary *s)
+next_chunk(chunk_cursor *c)
 {
-    if (c->chunk.at != NULL)
-        rocksdb_iter_next(c->iter.it);
-    c->chunk = (view){ 0 };
+    if (c->given)
+        rocksdb_iter_next(c->db.it[c->slot]);
+    c->given = false;
     while (c->day <= c->last_day) {
         chunk_key k;
-        size_t    len;
+        int       rc = c->placed ? E_OK : go_to_day(c);
 
-        if (!c->placed)
-            go_to_day(c);
-        if (!rocksdb_iter_valid(c->iter.it)) {
-            int rc = judge_end(c);
+        if (rc < 0)
+            return rc;
+        if (!rocksdb_iter_valid(c->db.it[c->slot])) {
+            rc = judge_end(c);
             if (rc <= 0) {
                 c->last_day = c->day - 1;
                 return rc;
@@ -254,12 +304,11 @@ next_chunk(chunk_cursor *c, chunk_summary *s)
             continue;
         if (k.first_us >= c->end_us)
             break;
-        const char *value = rocksdb_iter_value(c->iter.it, &len);
-        c->chunk = view_of(value, len);
-        if (judge_chunk(c, &k, s) && s->last_us >= c->start_us)
+        if (read_rollup(c, &k) && c->at.whole.last_us >= c->start_us) {
+            c->given = true;
             return 1;
-        c->chunk = (view){ 0 };
-        rocksdb_iter_next(c->iter.it);
+        }
+        rocksdb_iter_next(c->db.it[c->slot]);
     }
     c->last_day = c->day - 1; /* the end stays the end */
     return 0;
@@ -270,7 +319,7 @@ static int
 enter(chunk_cursor *c)
 {
     part_db_enter(c->reader->db);
-    if (c->iter.it != NULL)
+    if (!c->db.gone)
         return E_OK;
     part_db_leave(c->reader->db);
     return err(E_AGAIN, "the partition was opened anew");
@@ -283,7 +332,60 @@ chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
 
     if (rc < 0)
         return rc;
-    rc = next_chunk(c, s);
+    rc = next_chunk(c);
+    if (rc == 1)
+        *s = c->at.whole;
+    part_db_leave(c->reader->db);
+    return rc;
+}
+
+const rollup *
+chunk_cursor_rollup(const chunk_cursor *c)
+{
+    ASSERT(c->given);
+    return &c->at;
+}
+
+/* Fits the chunk what its rollup says? */
+static int
+decode(chunk_cursor *c, view chunk, const chunk_summary *s, int64_t *times, double *values)
+{
+    chunk_info i;
+    int        rc = chunk_read(chunk, &i);
+
+    if (rc == E_OK && (i.count != s->count || i.first_us != s->first_us))
+        rc = err(E_BAD, "a chunk under another's key");
+    if (c->scratch == NULL)
+        c->scratch = chunk_scratch_new();
+    if (rc == E_OK)
+        rc = chunk_decode(chunk, c->scratch, times, values);
+    if (rc == E_OK && times[s->count - 1] != s->last_us)
+        rc = err(E_BAD, "a chunk of another span than its rollup's");
+    return rc;
+}
+
+int
+chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, double *values)
+{
+    rocksdb_pinnableslice_t *found = NULL;
+    uint8_t                  key[KEY_CHUNK_LEN];
+    int                      rc = enter(c);
+
+    if (rc < 0)
+        return rc;
+    key_put_chunk(key, (chunk_key){ .day = key_day(s->first_us), .series = c->series, .first_us = s->first_us,
+                                    .gen = (uint16_t)s->gen, .lsn = s->lsn });
+    rc = part_db_view_get(&c->db, PART_CHUNKS, view_of(key, sizeof key), &found);
+    if (rc == E_OK) {
+        size_t      len;
+        const char *value = rocksdb_pinnableslice_value(found, &len);
+
+        rc = decode(c, view_of(value, len), s, times, values);
+        rocksdb_pinnableslice_destroy(found);
+    }
+    if (rc == E_BAD) {
+        count_damage(c, err_text());
+    }
     part_db_leave(c->reader->db);
     return rc;
 }
@@ -291,12 +393,6 @@ chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
 int
 chunk_cursor_rows(chunk_cursor *c, int64_t *times, double *values)
 {
-    int rc = enter(c);
-
-    if (rc < 0)
-        return rc;
-    ASSERT(c->chunk.at != NULL);
-    rc = chunk_decode(c->chunk, times, values);
-    part_db_leave(c->reader->db);
-    return rc;
+    ASSERT(c->given);
+    return chunk_cursor_rows_of(c, &c->at.whole, times, values);
 }

@@ -89,25 +89,23 @@ merge_sort(head_row *rows, head_row *spare, uint32_t count)
     return rows;
 }
 
-/* The head's rows by time, the last accepted of equal times. */
-static const head_row *
-ordered(part *p, const head *d, uint32_t *count)
+const head_row *
+part_ordered(part *p, const head_row *in, uint32_t *count)
 {
     head_row *rows;
     uint32_t  kept = 0;
 
-    *count = d->count;
-    if (is_in_order(d->rows, d->count))
-        return d->rows;
-    if (d->count > p->sorted_room) {
-        p->sorted_room = d->count;
+    if (is_in_order(in, *count))
+        return in;
+    if (*count > p->sorted_room) {
+        p->sorted_room = *count;
         p->sorted = realloc(p->sorted, p->sorted_room * sizeof *p->sorted);
         p->spare_rows = realloc(p->spare_rows, p->sorted_room * sizeof *p->spare_rows);
         ASSERT(p->sorted != NULL && p->spare_rows != NULL);
     }
-    memcpy(p->sorted, d->rows, d->count * sizeof *d->rows);
-    rows = merge_sort(p->sorted, p->spare_rows, d->count);
-    for (uint32_t i = 0; i < d->count; i++) {
+    memcpy(p->sorted, in, *count * sizeof *in);
+    rows = merge_sort(p->sorted, p->spare_rows, *count);
+    for (uint32_t i = 0; i < *count; i++) {
         if (kept > 0 && rows[kept - 1].time_us == rows[i].time_us)
             kept--;
         rows[kept++] = rows[i];
@@ -119,21 +117,41 @@ ordered(part *p, const head *d, uint32_t *count)
 /* ---- one head ---- */
 
 static void
-put_chunk(sealing *s, uint32_t number, uint64_t lsn, const head_row *rows, uint32_t count)
+put_in(part *p, rocksdb_writebatch_t *batch, enum part_family family, const uint8_t key[KEY_CHUNK_LEN], size_t len)
 {
-    part   *p = s->p;
+    rocksdb_writebatch_put_cf(batch, p->rocks->cf[family], (const char *)key, KEY_CHUNK_LEN, (const char *)p->chunk,
+                              len);
+}
+
+size_t
+part_put_chunk(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, const head_row *rows, uint32_t count,
+               bool squeeze)
+{
     uint8_t key[KEY_CHUNK_LEN];
-    size_t  len;
+    rollup  r;
+    size_t  len, rollup_len;
 
     if (p->chunk == NULL) {
         p->chunk = malloc(CHUNK_BYTES_MAX);
+        p->scratch = chunk_scratch_new();
         ASSERT(p->chunk != NULL);
     }
-    len = chunk_encode(p->chunk, lsn, rows, count);
-    key_put_chunk(key, (chunk_key){ key_day(rows->time_us), number, rows->time_us, lsn });
-    put(s, PART_CHUNKS, view_of(key, sizeof key), view_of(p->chunk, len));
+    key_put_chunk(key, *k);
+    len = chunk_encode(p->chunk, rows, count, squeeze, p->scratch);
+    put_in(p, batch, PART_CHUNKS, key, len);
+    rollup_make(&r, rows, count, false, chunk_decimals_of(p->scratch));
+    rollup_len = rollup_encode(p->chunk, &r);
+    put_in(p, batch, PART_ROLLUPS, key, rollup_len);
+    return len + rollup_len;
+}
+
+static void
+put_chunk(sealing *s, uint32_t number, uint64_t lsn, const head_row *rows, uint32_t count)
+{
+    chunk_key k = { .day = key_day(rows->time_us), .series = number, .first_us = rows->time_us, .lsn = lsn };
+
+    s->bytes += part_put_chunk(s->p, s->batch, &k, rows, count, false);
     s->chunks++;
-    s->bytes += len;
 }
 
 static void
@@ -155,8 +173,8 @@ static void
 seal_head(sealing *s, uint32_t at)
 {
     const head     *d = heads_at(s->p->heads, at);
-    uint32_t        count;
-    const head_row *rows = ordered(s->p, d, &count);
+    uint32_t        count = d->count;
+    const head_row *rows = part_ordered(s->p, d->rows, &count);
 
     for (uint32_t from = 0, to; from < count; from = to) {
         int32_t day = key_day(rows[from].time_us);
@@ -164,7 +182,7 @@ seal_head(sealing *s, uint32_t at)
         for (to = from + 1;
              to < count && to - from < CHUNK_ROWS_MAX && key_day(rows[to].time_us) == day;)
             to++;
-        put_chunk(s, d->series, d->first_lsn, rows + from, to - from);
+        put_chunk(s, d->series, d->last_lsn, rows + from, to - from);
     }
     put_latest(s, d->series, d->last_lsn);
     s->at[s->count++] = at;

@@ -30,6 +30,8 @@ const size_t fuzz_word_count = COUNT_OF(fuzz_words);
 static int64_t times[CHUNK_ROWS_MAX];
 static double  values[CHUNK_ROWS_MAX];
 
+static chunk_scratch *scratch; /* of the whole run */
+
 /* {step u8, value f64} a row. */
 static void
 check_round_trip(const uint8_t *data, size_t len)
@@ -38,9 +40,11 @@ check_round_trip(const uint8_t *data, size_t len)
     static uint8_t  out[CHUNK_BYTES_MAX];
     uint32_t        count = 0;
     int64_t         time = 0;
-    chunk_summary   s;
+    chunk_info      s;
     size_t          size;
 
+    if (scratch == NULL)
+        scratch = chunk_scratch_new();
     for (; len >= 9 && count < CHUNK_ROWS_MAX; data += 9, len -= 9) {
         time += 1 + (int64_t)data[0] * data[0] * data[0];
         rows[count].time_us = time;
@@ -48,9 +52,9 @@ check_round_trip(const uint8_t *data, size_t len)
     }
     if (count == 0)
         return;
-    size = chunk_encode(out, 1, rows, count);
+    size = chunk_encode(out, rows, count, count % 2, scratch);
     ASSERT(chunk_read(view_of(out, size), &s) == 0 &&
-           chunk_decode(view_of(out, size), times, values) == 0);
+           chunk_decode(view_of(out, size), scratch, times, values) == 0);
     for (uint32_t i = 0; i < count; i++)
         ASSERT(times[i] == rows[i].time_us && memcmp(&values[i], &rows[i].value, 8) == 0);
 }
@@ -59,26 +63,30 @@ check_round_trip(const uint8_t *data, size_t len)
 static void
 check_columns(const uint8_t *data, size_t len)
 {
-    chunk_summary s = { .lsn = 1, .first_us = 0 };
-    size_t        size = CHUNK_HEAD + len - 4;
-    uint8_t      *chunk = malloc(size); /* its own, so that a read behind it is seen */
-    uint32_t      crc;
+    size_t     size = CHUNK_HEAD + len - 4;
+    uint8_t   *chunk = malloc(size); /* its own, so that a read behind it is seen */
+    uint32_t   count = data[3] == 255 ? CHUNK_ROWS_MAX : data[3] == 254 ? UINT32_MAX : data[3];
+    uint32_t   whole = data[2] >= 128 ? data[2] * 64 : 0;
+    chunk_info s;
+    uint32_t   crc;
+
+    if (scratch == NULL)
+        scratch = chunk_scratch_new();
 
     ASSERT(chunk != NULL);
     memset(chunk, 0, CHUNK_HEAD);
     chunk[0] = CHUNK_VERSION;
-    chunk[1] = data[0] % 4;
-    chunk[2] = data[1] % 4;
+    chunk[1] = data[0] % 16;
+    chunk[2] = data[1] % 5;
     chunk[3] = data[2] % 8;
-    s.count = data[3] == 255 ? CHUNK_ROWS_MAX : data[3] == 254 ? UINT32_MAX : data[3];
-    s.last_us = (int64_t)data[3] * 1000 - 1000;
-    memcpy(chunk + 8, &s, sizeof s);
+    memcpy(chunk + 8, &count, sizeof count);
+    memcpy(chunk + 12, &whole, sizeof whole);
     memcpy(chunk + CHUNK_HEAD, data + 4, len - 4);
     crc = crc32c(0, chunk, size);
     memcpy(chunk + 4, &crc, sizeof crc);
     if (chunk_read(view_of(chunk, size), &s) == 0) {
         ASSERT(s.count > 0 && s.count <= CHUNK_ROWS_MAX);
-        (void)!chunk_decode(view_of(chunk, size), times, values);
+        (void)!chunk_decode(view_of(chunk, size), scratch, times, values);
     }
     free(chunk);
 }
@@ -86,7 +94,7 @@ check_columns(const uint8_t *data, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    chunk_summary s;
+    chunk_info s;
 
     if (len > 0 && data[0] % 2 == 0)
         check_round_trip(data + 1, len - 1);
