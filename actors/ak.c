@@ -28,6 +28,7 @@ enum {
     SAMPLE_EVERY = 16,       /* handlers timed */
 };
 static const uint64_t SECOND_NS = 1000000000;
+static const uint64_t HELD_MAX_NS = 60000000000ull; /* a note, which has no deadline */
 
 uint64_t
 ak__clock_ns(void)
@@ -90,7 +91,7 @@ ak__call_local(ak *k, uint16_t type, addr from, uint64_t corr, void *ctx)
 /* ---- verdicts ---- */
 
 static ak_verdict
-refuse(ak *k, const ak_msg *m)
+refuse(ak *k, const ak_msg *m, const char *why)
 {
     count_add(k->counters, COUNT_BAD, 1);
     if (k->now_ns - k->bad_logged_ns > SECOND_NS) {
@@ -98,14 +99,15 @@ refuse(ak *k, const ak_msg *m)
         log_warn("message.refused", "from=%s.%u type=%u len=%u pos=%" PRIu64,
                  kind_name(addr_kind(m->from)), addr_part(m->from), m->type, m->len, m->pos);
     }
+    ak__bury_refused(k, m, why);
     ak_fail(k, m, E_BAD);
     return AK_BAD;
 }
 
 static void
-hold(ak_in *in, uint64_t pos)
+hold(ak *k, ak_in *in, const ak_msg *m)
 {
-    ASSERT(in->held_count < HELD_MAX);
+    ASSERT(k->kind->holds && in->held_count < HELD_MAX);
     if (in->held_first + in->held_count == in->held_room) {
         if (in->held_first > in->held_room / 2) {
             memmove(in->held, in->held + in->held_first, in->held_count * sizeof *in->held);
@@ -116,7 +118,37 @@ hold(ak_in *in, uint64_t pos)
             ASSERT(in->held != NULL);
         }
     }
-    in->held[in->held_first + in->held_count++] = (ak_hold){ .pos = pos };
+    in->held[in->held_first + in->held_count++] =
+        (ak_hold){ .pos = m->pos,
+                   .corr = m->corr,
+                   .deadline_ns = m->deadline_ns != 0 ? m->deadline_ns : k->now_ns + HELD_MAX_NS,
+                   .type = m->type,
+                   .flags = m->flags };
+}
+
+static void
+unpin(ak_in *in)
+{
+    for (; in->held_count > 0 && in->held[in->held_first].released; in->held_count--)
+        in->held_first++;
+}
+
+/* Nobody waits for it any longer: it does not pin its lane either.  Once a second. */
+static void
+holds_expire(ak *k, ak_in *in)
+{
+    for (uint32_t i = 0; i < in->held_count; i++) {
+        ak_hold *h = &in->held[in->held_first + i];
+        ak_msg   m = { .from = in->from, .corr = h->corr, .type = h->type, .flags = h->flags };
+
+        if (h->released || h->deadline_ns > k->now_ns)
+            continue;
+        h->released = h->expired = true;
+        k->expired++;
+        count_add(k->counters, COUNT_LATE, 1);
+        ak_fail(k, &m, E_LATE);
+    }
+    unpin(in);
 }
 
 void
@@ -136,10 +168,16 @@ ak_release(ak *k, uint32_t lane_no, uint64_t pos)
         else
             high = at;
     }
-    ASSERT(low < in->held_count && in->held[in->held_first + low].pos == pos);
+    if (low == in->held_count || in->held[in->held_first + low].pos != pos) {
+        ASSERT(k->expired > 0);
+        k->expired--;
+        return;
+    }
+    if (in->held[in->held_first + low].expired)
+        k->expired--;
+    in->held[in->held_first + low].expired = false;
     in->held[in->held_first + low].released = true;
-    for (; in->held_count > 0 && in->held[in->held_first].released; in->held_count--)
-        in->held_first++;
+    unpin(in);
 }
 
 /* ---- one message ---- */
@@ -178,7 +216,7 @@ judge(ak *k, ak_in *in, ak_msg *m)
     if ((m->flags & ENV_REPLY) != 0)
         return answer(k, in, m, sound);
     if (!sound)
-        return refuse(k, m);
+        return refuse(k, m, "not a message of that type");
     switch (m->type) {
     case MSG_CREDIT:
         return ak__stream_credit(k, m);
@@ -188,7 +226,7 @@ judge(ak *k, ak_in *in, ak_msg *m)
     case MSG_LATE:
     case MSG_TIMER:
     case MSG_DOWN:
-        return refuse(k, m);
+        return refuse(k, m, "only the kernel says that");
     default:
         break;
     }
@@ -197,9 +235,16 @@ judge(ak *k, ak_in *in, ak_msg *m)
         return AK_DONE;
     }
     if (k->on[m->type].fn == NULL)
-        return refuse(k, m);
+        return refuse(k, m, "nothing that this actor takes");
     v = ak__call(k, m);
-    return v == AK_BAD ? refuse(k, m) : v;
+    return v == AK_BAD ? refuse(k, m, "refused by its handler") : v;
+}
+
+ak_verdict
+ak__judge_local(ak *k, ak_msg *m)
+{
+    k->touched = false;
+    return judge(k, NULL, m);
 }
 
 /* Field by field into its place: lane__write says why. */
@@ -226,12 +271,15 @@ note_reading(ak *k, const ak_in *in, const ak_msg *m)
 {
     seat *s = k->seat;
 
+    if (m->pos_end > atomic_load_explicit(&s->read[in->cursor], memory_order_relaxed))
+        atomic_store_explicit(&s->read[in->cursor], m->pos_end, memory_order_relaxed);
+    if (k->out_in != NULL && (k->out_in != in || k->out_pos != m->pos))
+        return; /* an answer to the message that is out: a crash is still that one's */
     atomic_store_explicit(&s->at_lane, m->lane, memory_order_relaxed);
     atomic_store_explicit(&s->at_from, m->from, memory_order_relaxed);
     atomic_store_explicit(&s->at_type, m->type, memory_order_relaxed);
     atomic_store_explicit(&s->at_pos, m->pos, memory_order_relaxed);
-    if (m->pos_end > atomic_load_explicit(&s->read[in->cursor], memory_order_relaxed))
-        atomic_store_explicit(&s->read[in->cursor], m->pos_end, memory_order_relaxed);
+    atomic_store_explicit(&s->at_exact, 1, memory_order_relaxed);
 }
 
 /* Messages of one batch were sent at the same nanosecond: they are counted together. */
@@ -291,23 +339,32 @@ take_one(ak *k, ak_in *in)
             quarantine(k, in);
         return 0;
     }
+    if (UNLIKELY(k->wary) && !ak__careful_takes(k, &e)) {
+        in->paused = true;
+        k->waiting++;
+        return 0;
+    }
     message_of(k, in, &e, pos, &m);
     m.pos_end = pos_end;
     m.body = body;
     if (pos < in->again_until)
         m.flags |= (uint16_t)AK_AGAIN;
+    if (UNLIKELY(k->wary))
+        ak__careful_took(k, in, &m);
     note_reading(k, in, &m);
     lane_advance(in->lane, pos_end);
     k->touched = false;
-    v = judge(k, in, &m);
+    if (LIKELY(!k->wary) || !ak__careful_buries(k, &m, &v))
+        v = judge(k, in, &m);
     if (v == AK_WAIT) {
+        ak__careful_put_back(k, in, pos);
         lane_rewind(in->lane, pos);
         in->paused = true;
         k->waiting++;
         return 0;
     }
     if (v == AK_HOLD)
-        hold(in, pos);
+        hold(k, in, &m);
     if (k->touched && k->gathers && !in->gathers) {
         in->gathers = true;
         in->gather_from = pos;
@@ -397,6 +454,8 @@ commit(ak *k)
     }
     k->gathers = false;
     k->pending = true;
+    if (!k->careful) /* of a whole batch */
+        atomic_store_explicit(&k->seat->at_exact, 0, memory_order_relaxed);
     k->flush_at_ns = ak__clock_ns();
     rc = k->kind->flush(k, k->self);
     if (rc < 0)
@@ -432,6 +491,8 @@ publish_and_acknowledge(ak *k)
     ak__asks_send_due(k);
     ak__publish(k);
     acknowledge(k);
+    if (UNLIKELY(k->wary))
+        ak__careful_look(k);
 }
 
 static void
@@ -451,6 +512,8 @@ begin_step(ak *k)
     k->sweep_at_ns = k->now_ns + SECOND_NS;
     ak__asks_sweep(k);
     ak__streams_sweep(k);
+    for (uint32_t i = 0; i < k->ins; i++)
+        holds_expire(k, &k->in[i]);
 }
 
 static void
@@ -460,8 +523,11 @@ end_step(ak *k, uint32_t did)
         commit(k);
     if (k->dead == 0)
         publish_and_acknowledge(k);
+    if (UNLIKELY(atomic_load_explicit(&k->replay, memory_order_relaxed) != NULL))
+        ak__replay_look(k);
     k->in_step = false;
-    atomic_store_explicit(&k->seat->at_type, 0, memory_order_relaxed);
+    if (k->out_in == NULL)
+        atomic_store_explicit(&k->seat->at_type, 0, memory_order_relaxed);
     if (did > 0)
         count_add(k->counters, COUNT_STEPS, 1);
 }
@@ -480,6 +546,8 @@ ak_step(ak *k, uint32_t budget)
         publish_and_acknowledge(k);
     did += ak__dues_run(k);
     did += ak__rooms(k);
+    if (UNLIKELY(atomic_load_explicit(&k->replay, memory_order_relaxed) != NULL))
+        ak__replay_run(k);
     did += drain(k, budget);
     end_step(k, did);
     return did;

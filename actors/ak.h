@@ -42,9 +42,10 @@ typedef struct ak_msg {
 
 typedef enum ak_verdict {
     AK_DONE, /* handled, or failed in a way already answered: acknowledge after flush() */
-    AK_HOLD, /* outcome comes later: pins the lane's acknowledgement until ak_release() */
+    AK_HOLD, /* outcome comes later: pins the lane's acknowledgement until ak_release(), or until the
+              * message's deadline (60 s without one) is over: its asker is then told MSG_FAIL */
     AK_WAIT, /* downstream is full: pause this lane, offer the same message again when room returns */
-    AK_BAD,  /* can never be accepted: counted, logged, the asker gets MSG_FAIL */
+    AK_BAD,  /* can never be accepted: a dead letter; the asker gets MSG_FAIL */
 } ak_verdict;
 
 typedef ak_verdict ak_on_fn(ak *k, void *self, const ak_msg *m);
@@ -64,6 +65,8 @@ typedef struct ak_kind {
     size_t       self_size; /* zeroed; `self` of every call */
     uint16_t     number;    /* enum kind_number */
     uint16_t     helpers;   /* threads for ak_help(), 0..8 */
+    bool         ordered;   /* keeps "applied up to pos_end" of its lanes: never AK_HOLD */
+    bool         holds;     /* may answer AK_HOLD: never ordered, or a later DONE would jump over the held one */
     const ak_on *on;        /* ended by { 0 } */
     /* Messages arrive only after it.  Negative, here and below: the actor dies and is restarted. */
     int (*init)(ak *k, void *self);

@@ -7,6 +7,7 @@
  */
 #include "actors/ak_internal.h"
 
+#include "actors/crash.h"
 #include "proto/err.h"
 #include "proto/log.h"
 #include "proto/world.h"
@@ -36,6 +37,7 @@ struct ak_crew {
     job_list        finished;
     bool            stop;
     wire           *wire;
+    seat           *seat;
     const char     *name;
     uint32_t        under_way; /* the actor's own */
     uint32_t        threads;
@@ -77,6 +79,7 @@ helper_main(void *arg)
     job     *j;
 
     log_actor(c->name);
+    crash_enter_helper(c->name, c->seat); /* its faults are the actor's */
     (void)pthread_mutex_lock(&c->lock);
     while (!c->stop) {
         if ((j = list_take(&c->waiting)) == NULL) {
@@ -90,10 +93,11 @@ helper_main(void *arg)
         wire_poke(c->wire);
     }
     (void)pthread_mutex_unlock(&c->lock);
+    crash_leave();
     return NULL;
 }
 
-/* Helpers take no signals: those are the main thread's. */
+/* Helpers take no signals: those are the main thread's.  Faults are their own. */
 static int
 crew_start(ak_crew *c, uint32_t threads, const char *name)
 {
@@ -103,6 +107,11 @@ crew_start(ak_crew *c, uint32_t threads, const char *name)
     int      failed = 0;
 
     (void)sigfillset(&all);
+    (void)sigdelset(&all, SIGSEGV);
+    (void)sigdelset(&all, SIGABRT);
+    (void)sigdelset(&all, SIGBUS);
+    (void)sigdelset(&all, SIGFPE);
+    (void)sigdelset(&all, SIGILL);
     (void)pthread_sigmask(SIG_SETMASK, &all, &old);
     while (c->threads < threads && failed == 0) {
         (void)snprintf(title, sizeof title, "%.13s/h", name);
@@ -126,6 +135,7 @@ ak__crew_open(ak *k)
         return err(E_NOMEM, "helper threads");
     k->crew = c;
     c->wire = k->wire;
+    c->seat = k->seat;
     c->name = k->name;
     list_init(&c->waiting);
     list_init(&c->finished);

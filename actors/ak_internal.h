@@ -7,6 +7,8 @@
  *   ak_ask.c    asks outstanding: reply room, deadlines, parts, credit, cancel; the replier's streams
  *   ak_timer.c  one heap for timers and deadlines
  *   ak_help.c   helper threads
+ *   ak_careful.c   after a crash: one message at a time; dead letters
+ *   ak_replay.c    a dead letter handed over once more
  *
  * Reply room.  An asker reserves, in the lane that leads back, room for the longest answer (or the
  * window of a streamed one) and does not ask when there is none, so ak_reply() always fits.  An ask
@@ -22,6 +24,7 @@
 #include "actors/ak_node.h"
 #include "actors/rundir.h"
 #include "actors/seat.h"
+#include "storage/dead.h"
 #include "transport/board.h"
 #include "transport/count.h"
 #include "transport/wire.h"
@@ -31,6 +34,11 @@ typedef struct ak_host {
     const rundir                    *run;
     void                            *zmq;
     _Atomic(const struct options *) options;
+    /* Keeps a dead letter, durably (dead_write).  NULL: they are counted only. */
+    int (*bury)(const char *data_dir, const dead_letter *l, char id[DEAD_ID_MAX], uint32_t *dropped);
+    /* Reads one, and forgets it (dead_read, dead_drop).  NULL: nothing is replayed. */
+    int (*exhume)(const char *data_dir, const char *id, dead_letter *l, uint8_t **file);
+    int (*drop)(const char *data_dir, const char *id);
 } ak_host;
 
 enum {
@@ -44,7 +52,12 @@ enum {
 
 typedef struct ak_hold {
     uint64_t pos;
+    uint64_t corr; /* of its ask; 0: a note */
+    uint64_t deadline_ns;
+    uint16_t type;
+    uint16_t flags;
     bool     released;
+    bool     expired; /* the actor's ak_release() is still to come */
 } ak_hold;
 
 /* An inbound lane.  Its acknowledgement is the least of: the read cursor; the first message of the
@@ -193,6 +206,17 @@ struct ak {
     uint64_t same_sent;    /* not in the histogram yet */
     bool     uncounted; /* the bench: no counters of messages, to see what they cost */
 
+    bool     careful; /* one message at a time */
+    bool     wary;    /* that, or some message is a suspect */
+    ak_in   *out_in;  /* careful: the message that is out */
+    uint64_t out_pos;
+    uint64_t out_at_ns;
+    uint64_t grave_at_ns;   /* a letter could not be written: tried again then */
+    uint64_t refused_at_ns; /* this second's, */
+    uint32_t refused;       /* so many */
+    uint32_t expired;       /* holds that ended by their deadline, whose ak_release() is still to come */
+    _Atomic(struct ak_replay_job *) replay;
+
     ak_dues       dues;
     ak_ask_entry *ask;
     uint32_t      ask_room;
@@ -217,6 +241,10 @@ struct ak {
 NODISCARD int ak_open(ak **k, const ak_kind *kind, uint16_t part, ak_host *host); /* and init() */
 int           ak_run(ak *k); /* the loop, until stopped (E_OK, after stop()) or dead (negative) */
 void          ak_stop(ak *k); /* from any thread */
+/* From any thread: the dead letter `id` is handled once more; what became of it is then in RUN/replayed.ID.  E_AGAIN:
+ * another one is under way. */
+NODISCARD int ak_replay(ak *k, const char *id);
+NODISCARD int ak_replay_answer(const rundir *r, const char *id, int rc);
 void          ak_close(ak **k); /* as kill -9 to the lanes: nothing is flushed, published, acknowledged */
 
 /* ---- between the files ---- */
@@ -296,6 +324,21 @@ void       ak__stream_end(ak *k, const ak_msg *m);
 ak_verdict ak__stream_credit(ak *k, const ak_msg *m);
 ak_verdict ak__stream_cancel(ak *k, const ak_msg *m);
 uint32_t   ak__streams_wake(ak *k, const ak_out *o);
+
+/* ak_careful.c */
+void ak__careful_open(ak *k);
+bool ak__careful_takes(ak *k, const envelope *e); /* may this message be taken now? */
+void ak__careful_took(ak *k, ak_in *in, const ak_msg *m);
+void ak__careful_put_back(ak *k, const ak_in *in, uint64_t pos);
+bool ak__careful_buries(ak *k, const ak_msg *m, ak_verdict *v);
+void ak__careful_look(ak *k);
+void ak__bury_refused(ak *k, const ak_msg *m, const char *why);
+
+/* ak_replay.c */
+void       ak__replay_run(ak *k);
+void       ak__replay_look(ak *k);
+void       ak__replay_close(ak *k);
+ak_verdict ak__judge_local(ak *k, ak_msg *m); /* a message of no lane */
 
 /* ak_timer.c */
 uint64_t ak__due_add(ak *k, uint64_t at_ns, uint64_t corr, void *ctx);

@@ -251,6 +251,7 @@ ak_open(ak **out, const ak_kind *kind, uint16_t part, ak_host *host)
     if (k == NULL)
         return err(E_NOMEM, "actor");
     memset(k, 0, sizeof *k);
+    ASSERT(!(kind->ordered && kind->holds));
     k->kind = kind;
     k->host = host;
     k->me = addr_of(kind->number, part);
@@ -262,6 +263,7 @@ ak_open(ak **out, const ak_kind *kind, uint16_t part, ak_host *host)
     k->epoch = (uint16_t)atomic_load(&k->seat->epoch);
     atomic_store(&k->seat->tid, (int32_t)gettid());
     atomic_store(&k->seat->state, SEAT_STARTING);
+    ak__careful_open(k);
     if ((rc = open_all(k)) < 0 || (rc = init_self(k)) < 0) {
         seat_fail(k->seat, rc, err_text());
         goto fail;
@@ -294,6 +296,7 @@ ak_close(ak **kp)
         return;
     *kp = NULL;
     ak__crew_close(k);
+    ak__replay_close(k);
     wire_close(&k->wire);
     ins_free(k);
     ak__outs_free(k);

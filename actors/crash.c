@@ -29,7 +29,8 @@ static char        build_id[2 * BUILD_ID_MAX + 1];
 static const char *commit_text = "";
 
 static _Thread_local const char *actor_name;
-static _Thread_local const seat *actor_seat;
+static _Thread_local seat       *actor_seat;
+static _Thread_local bool        actor_helper;
 static _Thread_local void       *actor_stack;
 
 /* ---- the line ---- */
@@ -119,6 +120,18 @@ put_line(text *t, int number)
     t->at[t->len++] = '\n';
 }
 
+static void
+mark_seat(seat *s, int number)
+{
+    uint32_t epoch = atomic_load(&s->epoch);
+    bool     careful = atomic_load(&s->careful) == epoch && atomic_load(&s->soothed) != epoch;
+
+    if (actor_helper && !careful)
+        atomic_store(&s->at_exact, 0);
+    atomic_store(&s->crash_signal, number);
+    atomic_store(&s->crashed, epoch);
+}
+
 /* The default is in force again: what is raised here is delivered on return, and ends the process. */
 static void
 on_crash(int number)
@@ -126,6 +139,8 @@ on_crash(int number)
     void *frame[FRAMES];
     text  t = { .len = 0 };
 
+    if (actor_seat != NULL)
+        mark_seat(actor_seat, number);
     put_line(&t, number);
     (void)!write(STDERR_FILENO, t.at, t.len);
     backtrace_symbols_fd(frame, backtrace(frame, FRAMES), STDERR_FILENO);
@@ -184,7 +199,7 @@ crash_install(const char *commit)
 }
 
 void
-crash_enter(const char *actor, const seat *s)
+crash_enter(const char *actor, seat *s)
 {
     stack_t stack = { .ss_size = STACK_LEN };
 
@@ -198,15 +213,29 @@ crash_enter(const char *actor, const seat *s)
 }
 
 void
+crash_enter_helper(const char *actor, seat *s)
+{
+    crash_enter(actor, s);
+    actor_helper = true;
+}
+
+void
 crash_leave(void)
 {
     stack_t none = { .ss_flags = SS_DISABLE };
 
     actor_name = NULL;
     actor_seat = NULL;
+    actor_helper = false;
     if (actor_stack == NULL)
         return;
     (void)sigaltstack(&none, NULL);
     free(actor_stack);
     actor_stack = NULL;
+}
+
+const char *
+crash_build(void)
+{
+    return build_id;
 }

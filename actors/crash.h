@@ -3,6 +3,7 @@
  *   ts=... level=error event=crash signal=SEGV actor=ingest.0 from=front.0 type=16 pos=4096 build=... commit=...
  *   ./haltless(+0x1234)[0x55...]
  *
+ * The seat of the actor whose thread it was says so too: its supervisor learns which of several actors it was.
  * Signals SEGV, ABRT, BUS, FPE, ILL; each then does what it always did, core file and exit status included.
  * Nothing under AddressSanitizer and ThreadSanitizer, which report themselves.
  */
@@ -14,7 +15,11 @@
 /* Once a process, before its threads; commit is borrowed for ever, or NULL. */
 void crash_install(const char *commit);
 /* This thread is that actor's from now on, with a stack of its own for the handler.  Borrowed until crash_leave(). */
-void crash_enter(const char *actor, const seat *s);
+void crash_enter(const char *actor, seat *s);
+/* The same for a helper thread of that actor: what the actor's thread handles meanwhile is not to blame. */
+void crash_enter_helper(const char *actor, seat *s);
 void crash_leave(void);
+/* In hex; "" before crash_install(). */
+const char *crash_build(void);
 
 #endif

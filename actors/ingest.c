@@ -388,6 +388,7 @@ const ak_kind ingest_kind = {
     .name = "ingest",
     .self_size = sizeof(ingest),
     .number = KIND_INGEST,
+    .ordered = true,
     .helpers = 2, /* blocks; syncs before a trim */
     .on = on,
     .init = init,

@@ -40,7 +40,7 @@ typedef struct hosted {
     struct node    *node;
     addr            who;
     char            name[32];
-    seat           *seat; /* read-only, for the crash report */
+    seat           *seat; /* for the crash report */
     int32_t         core;
     bool            running;
     pthread_t       thread;
@@ -88,11 +88,11 @@ die(const char *when, int rc)
 }
 
 /* A look of its own at the seat: good before the kernel has opened it, and after a heap is broken. */
-static const seat *
+static seat *
 seat_of(hosted *h)
 {
     (void)snprintf(h->name, sizeof h->name, "%s.%u", h->kind->name, addr_part(h->who));
-    if (seat_open(&h->seat, h->node->run.path, h->who, false) < 0)
+    if (seat_open(&h->seat, h->node->run.path, h->who, true) < 0)
         err_clear();
     return h->seat;
 }
@@ -228,6 +228,24 @@ hear_signal(node *n)
     return s.ssi_signo == SIGTERM;
 }
 
+static void
+replay(node *n, const char *id)
+{
+    char name[DEAD_ID_MAX];
+    int  rc = E_NOTFOUND;
+
+    for (uint32_t i = 0; i < n->actors; i++) {
+        hosted *h = &n->actor[i];
+        int     len = snprintf(name, sizeof name, "%s.%u-", h->kind->name, addr_part(h->who));
+
+        if (strncmp(id, name, (size_t)len) == 0)
+            rc = ak_replay(h->k, id);
+    }
+    if (rc < 0 && ak_replay_answer(&n->run, id, rc) < 0)
+        log_warn("message.replayed", "reason=%s", log_quote(view_str(err_text())));
+    err_clear();
+}
+
 static bool
 hear_control(node *n)
 {
@@ -237,6 +255,8 @@ hear_control(node *n)
     while (control_next(n->control, &w)) {
         if (w.verb == CONTROL_RELOAD)
             reload(n);
+        if (w.verb == CONTROL_REPLAY && dead_is_id(w.text))
+            replay(n, w.text);
         stop = stop || w.verb == CONTROL_STOP;
     }
     return stop;
@@ -308,6 +328,9 @@ open_node(node *n, const char *path)
         (rc = take_slots(n)) < 0 || (rc = control_connect(&n->control, path, (uint32_t)n->group)) < 0)
         return rc;
     n->host.run = &n->run;
+    n->host.bury = dead_write;
+    n->host.exhume = dead_read;
+    n->host.drop = dead_drop;
     n->host.zmq = wire_context();
     return n->host.zmq == NULL ? err(E_NOMEM, "ZeroMQ context") : E_OK;
 }

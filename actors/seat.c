@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -95,4 +96,75 @@ seat_fail(seat *s, int rc, const char *text)
     (void)snprintf(s->error, sizeof s->error, "%s", text);
     atomic_store(&s->rc, rc);
     atomic_store(&s->failed, atomic_load(&s->epoch));
+}
+
+/* ---- poison ---- */
+
+bool
+seat_is_fault(int signal)
+{
+    return signal == SIGSEGV || signal == SIGABRT || signal == SIGBUS || signal == SIGFPE ||
+           signal == SIGILL;
+}
+
+bool
+seat_has_crashed(const seat *s)
+{
+    return atomic_load(&s->crashed) == atomic_load(&s->epoch) && atomic_load(&s->epoch) != 0;
+}
+
+seat_suspect *
+seat_suspect_of(seat *s, addr from, uint64_t pos)
+{
+    for (uint32_t i = 0; i < SEAT_SUSPECTS; i++) {
+        seat_suspect *p = &s->suspect[i];
+
+        if (atomic_load(&p->deaths) != 0 && atomic_load(&p->from) == from &&
+            atomic_load(&p->pos) == pos)
+            return p;
+    }
+    return NULL;
+}
+
+/* A free row, or that of the fewest deaths. */
+static seat_suspect *
+row_for(seat *s, addr from, uint64_t pos)
+{
+    seat_suspect *p = seat_suspect_of(s, from, pos);
+
+    if (p != NULL)
+        return p;
+    p = &s->suspect[0];
+    for (uint32_t i = 1; i < SEAT_SUSPECTS; i++)
+        if (atomic_load(&s->suspect[i].deaths) < atomic_load(&p->deaths))
+            p = &s->suspect[i];
+    atomic_store(&p->deaths, 0);
+    atomic_store(&p->from, from);
+    atomic_store(&p->pos, pos);
+    return p;
+}
+
+static void
+charge(seat *s, int signal)
+{
+    seat_suspect *p;
+
+    if (atomic_load(&s->at_type) == 0 || atomic_load(&s->at_exact) == 0)
+        return;
+    p = row_for(s, atomic_load(&s->at_from), atomic_load(&s->at_pos));
+    atomic_store(&p->signal, signal);
+    atomic_store(&p->deaths, atomic_load(&p->deaths) + 1);
+}
+
+void
+seat_judge(seat *s, int signal, enum seat_guilt guilt)
+{
+    uint32_t epoch = atomic_load(&s->epoch);
+    bool     frets = atomic_load(&s->careful) == epoch && atomic_load(&s->soothed) != epoch;
+
+    if (guilt == SEAT_GUILTY)
+        charge(s, signal);
+    if (guilt != SEAT_INNOCENT || (frets && epoch != 0))
+        atomic_store(&s->careful, epoch + 1);
+    atomic_store(&s->at_type, 0);
 }

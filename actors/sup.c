@@ -8,6 +8,7 @@
  */
 #include "actors/sup_internal.h"
 
+#include "actors/ak_internal.h"
 #include "actors/plan.h"
 #include "proto/crypto.h"
 #include "proto/err.h"
@@ -97,15 +98,47 @@ hear_signals(sup *s)
     }
 }
 
+/* "ingest.0-...": the group of that actor, if there is one. */
+static int32_t
+group_of_letter(const sup *s, const char *id)
+{
+    char name[32];
+
+    for (uint32_t i = 0; i < s->run.plan.slots; i++) {
+        addr who = s->run.plan.slot[i].who;
+        int  len = snprintf(name, sizeof name, "%s.%u-", kind_name(addr_kind(who)), addr_part(who));
+
+        if (strncmp(id, name, (size_t)len) == 0)
+            return s->run.plan.slot[i].group;
+    }
+    return -1;
+}
+
+/* Whom the command asks must be able to read its answer: a group that is down says nothing. */
+static void
+pass_on_letter(sup *s, const char *id)
+{
+    int32_t group = group_of_letter(s, id);
+
+    if (dead_is_id(id) &&
+        (group < 0 || control_tell_text(s->control, (uint32_t)group, CONTROL_REPLAY, id) < 0) &&
+        ak_replay_answer(&s->run, id, group < 0 ? E_NOTFOUND : E_GONE) < 0)
+        log_warn("message.replayed", "reason=%s", log_quote(view_str(err_text())));
+    err_clear();
+}
+
 static void
 hear_control(sup *s)
 {
     control_word w;
 
     while (control_next(s->control, &w))
-        for (uint32_t i = 0; i < s->children; i++)
-            if ((uint32_t)s->child[i].group == w.group)
-                sup__child_look(s, &s->child[i]);
+        if (w.verb == CONTROL_REPLAY)
+            pass_on_letter(s, w.text);
+        else
+            for (uint32_t i = 0; i < s->children; i++)
+                if ((uint32_t)s->child[i].group == w.group)
+                    sup__child_look(s, &s->child[i]);
 }
 
 static void

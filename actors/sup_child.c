@@ -151,6 +151,33 @@ sup__child_start(sup *s, child *c)
 
 /* ---- death ---- */
 
+/* Which of its actors was it?  The fault handler marked the seat of the thread; where it could not, an actor alone in
+ * its process is meant, and of several nobody knows. */
+static void
+judge_all(sup *s, const child *c, int status)
+{
+    int      number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    uint32_t actors = 0;
+    bool     marked = false;
+
+    for (uint32_t i = 0; i < s->run.plan.slots; i++)
+        if (s->run.plan.slot[i].group == c->group) {
+            marked = marked || seat_has_crashed(s->seat[i]);
+            actors++;
+        }
+    for (uint32_t i = 0; i < s->run.plan.slots; i++) {
+        enum seat_guilt guilt = SEAT_INNOCENT;
+
+        if (s->run.plan.slot[i].group != c->group)
+            continue;
+        if (seat_is_fault(number) && (seat_has_crashed(s->seat[i]) || (!marked && actors == 1)))
+            guilt = SEAT_GUILTY;
+        else if (seat_is_fault(number) && !marked)
+            guilt = SEAT_PERHAPS;
+        seat_judge(s->seat[i], number, guilt);
+    }
+}
+
 /* The how-manieth death in a row this counts as. */
 static uint32_t
 note_death(child *c, bool killed, uint64_t lived_ns)
@@ -229,6 +256,7 @@ sup__child_ended(sup *s, child *c)
         if (s->run.plan.slot[i].group == c->group)
             atomic_store(&s->seat[i]->last_exit, status);
     each_seat(s, c, seat_last_words);
+    judge_all(s, c, status);
     c->pid = 0;
     c->ready = false;
     deaths = note_death(c, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !c->aborted,

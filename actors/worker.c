@@ -133,6 +133,7 @@ static const ak_on worker_on[] = {
 
 const ak_kind worker_kind = {
     .name = "worker",
+    .holds = true,
     .self_size = sizeof(worker),
     .number = KIND_WORKER,
     .helpers = AT_ONCE,

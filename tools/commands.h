@@ -9,6 +9,7 @@ typedef int command_fn(int argc, char **argv);
 
 command_fn cmd_actor, cmd_bench, cmd_check_config, cmd_demo, cmd_doctor, cmd_key, cmd_keygen, cmd_lane,
     cmd_secrets, cmd_serve, cmd_top, cmd_user, cmd_version;
+command_fn cmd_dead;
 
 typedef struct command {
     const char *name;

@@ -9,6 +9,7 @@
 const command commands[] = {
     { "serve", cmd_serve, "runs the server" },
     { "actor", cmd_actor, "hosts one group of actors (serve starts these)" },
+    { "dead", cmd_dead, "dead list, show, replay, drop: messages that killed an actor" },
     { "demo", cmd_demo, "a server with a tenant and simulated machines" },
     { "bench", cmd_bench, "measures this machine: bench ingest, query, recovery, kernel" },
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },

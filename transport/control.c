@@ -113,7 +113,7 @@ read_word(zmsg_t *m, control_word *out)
     if (frame == NULL || zframe_size(frame) != sizeof head)
         return false;
     memcpy(&head, zframe_data(frame), sizeof head);
-    if (head.verb < CONTROL_READY || head.verb > CONTROL_RELOAD)
+    if (head.verb < CONTROL_READY || head.verb > CONTROL_REPLAY)
         return false;
     out->verb = (enum control_verb)head.verb;
     out->group = head.group;
@@ -180,4 +180,10 @@ int
 control_tell(control *c, uint32_t group, enum control_verb verb)
 {
     return send_word(c, group, verb, NULL);
+}
+
+int
+control_tell_text(control *c, uint32_t group, enum control_verb verb, const char *text)
+{
+    return send_word(c, group, verb, text);
 }

@@ -6,6 +6,7 @@
  *                          "failed" one could not be; text says why, for the log and the exit message
  *   supervisor -> group    "stop"   end as for SIGTERM
  *                          "reload" the options file in RUN has changed
+ *   tool -> supervisor -> group   "replay"  text: the dead letter that its actor is to take once more
  *
  * A word lost with a dying process is no loss: pidfd decides death, and SIGTERM stops as well.  Never on a data path.
  * Not usable across fork: the supervisor's children exec.
@@ -17,8 +18,8 @@
 
 typedef struct control control;
 
-enum control_verb { CONTROL_READY = 1, CONTROL_FAILED, CONTROL_STOP, CONTROL_RELOAD };
-enum { CONTROL_TEXT_MAX = 1024 };
+enum control_verb { CONTROL_READY = 1, CONTROL_FAILED, CONTROL_STOP, CONTROL_RELOAD, CONTROL_REPLAY };
+enum { CONTROL_TEXT_MAX = 1024, CONTROL_TOOL = 1 << 30 /* and a pid: the name of a command */ };
 
 typedef struct control_word {
     enum control_verb verb;
@@ -39,5 +40,6 @@ bool control_next(control *c, control_word *out); /* malformed words are dropped
 NODISCARD int control_say(control *c, enum control_verb verb, const char *text);
 /* The supervisor tells a group that has spoken before; E_NOTFOUND otherwise. */
 NODISCARD int control_tell(control *c, uint32_t group, enum control_verb verb);
+NODISCARD int control_tell_text(control *c, uint32_t group, enum control_verb verb, const char *text);
 
 #endif

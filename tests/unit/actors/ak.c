@@ -158,6 +158,7 @@ static const ak_on server_on[] = {
 static const ak_kind server_kind = { .name = "ingest",
                                      .number = KIND_INGEST,
                                      .helpers = 1,
+                                     .holds = true,
                                      .self_size = sizeof(server),
                                      .on = server_on,
                                      .flush = flush };
@@ -666,6 +667,23 @@ CASE(a_held_message_pins_its_lane)
     CHECK_EQ(lane_head(in), 3 * 128);
 }
 
+CASE(a_held_message_past_its_deadline_pins_its_lane_no_longer)
+{
+    OPEN(c, EDGE_REPLY, LANE);
+    lane *in = c->s->in[0].lane;
+
+    c->server->verdict = AK_HOLD;
+    CHECK(ask_number(c, 0, 20 * MS, NULL) != 0);
+    UNTIL(c, c->server->asks == 1);
+    (void)usleep(25000);
+    c->s->sweep_at_ns = 0; /* its second is over */
+    (void)ak_step(c->s, 1);
+    CHECK_EQ(lane_head(in), 128);
+    ak_release(c->s, c->server->ask[0].lane, c->server->ask[0].pos); /* comes all the same */
+    (void)ak_step(c->s, 1);
+    CHECK_EQ(lane_head(in), 128);
+}
+
 /* ---- streams ---- */
 
 static void
@@ -946,7 +964,8 @@ static scene on_zmq = { .carrier = CARRIER_ZMQ };
         ON(c, a_sender_that_was_refused_sleeps_until_there_is_room),                                              \
         ON(c, reads_are_answered_while_a_flush_is_under_way), ON(c, reads_alone_need_no_flush),    \
         ON(c, a_failed_flush_kills_the_actor_and_acknowledges_nothing),                            \
-        ON(c, a_held_message_pins_its_lane),                                                       \
+        ON(c, a_held_message_past_its_deadline_pins_its_lane_no_longer),                          \
+        ON(c, a_held_message_pins_its_lane),                                                      \
         ON(c, a_stream_obeys_its_window_and_ends_with_a_reply),                                    \
         ON(c, a_cancelled_stream_stops_and_its_room_comes_back),                                   \
         ON(c, a_stream_whose_asker_died_is_told),                                                  \
