@@ -293,7 +293,7 @@ is_sound(const rollup *r, const chunk_key *k)
 {
     int64_t before = INT64_MIN;
 
-    if (key_day(r->whole.first_us) != k->day || key_day(r->whole.last_us) != k->day ||
+    if (r->whole.first_us != k->first_us || key_day(k->first_us) != k->day || key_day(r->whole.last_us) != k->day ||
         r->whole.first_us > r->whole.last_us || (r->whole.count > CHUNK_ROWS_MAX && !r->bare))
         return false;
     for (uint32_t i = 0; i < r->hours; i++) {
