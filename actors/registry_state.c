@@ -417,6 +417,9 @@ reg_open(registry *r, const char *data_dir, board *b)
     r->dir = strdup(data_dir);
     ASSERT(r->dir != NULL);
     rc = load(r);
+    r->suspect = regstore_is_read_only(r->store);
+    if (rc == E_OK && r->suspect)
+        r->wrote = false; /* made again by reg_recover() */
     if (rc == E_OK && r->wrote)
         rc = reg_commit(r);
     if (rc < 0)
@@ -465,6 +468,8 @@ reg_recover(registry *r)
     rc = regstore_open(&r->store, r->dir);
     if (rc == E_OK)
         rc = load(r);
+    if (rc == E_OK && regstore_is_read_only(r->store))
+        return err(E_NOSPACE, "registry reopen");
     if (rc < 0) {
         regstore_close(&r->store);
         return err(rc, "registry reopen");

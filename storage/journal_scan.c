@@ -25,9 +25,12 @@
 #include "proto/hash.h"
 #include "proto/log.h"
 #include "proto/world.h"
+#include "storage/fs.h"
+#include "storage/patience.h"
 
 enum {
     READ_PIECE = 1 << 20,
+    READ_TRIES = 3,
     FILES_MAX = 65536,
     DAMAGED_KEPT_MAX = 64, /* set-aside files; later damage is only counted */
 };
@@ -62,6 +65,7 @@ typedef struct scan {
     uint8_t                  *bytes; /* of one file */
     uint64_t                  bytes_len, bytes_room;
     uint32_t                  loaded; /* its index, or FILES_MAX */
+    uint64_t                  unreadable; /* bytes that the disk refused */
     journal_report           *report;
 } scan;
 
@@ -109,21 +113,47 @@ list_files(scan *s)
     return E_OK;
 }
 
-/* What cannot be read is taken as zeros: unsound, and so found out below. */
+static bool
+read_piece(int fd, uint8_t *out, uint64_t len, uint64_t at)
+{
+    uint32_t refusals = 0;
+
+    while (len > 0) {
+        ssize_t n = the_world->pread(fd, out, len, (off_t)at);
+
+        if (n < 0 && ++refusals == READ_TRIES)
+            return false;
+        if (n < 0)
+            continue;
+        if (n == 0) { /* it is shorter than it says */
+            memset(out, 0, len);
+            return true;
+        }
+        out += n;
+        at += (uint64_t)n;
+        len -= (uint64_t)n;
+    }
+    return true;
+}
+
+/* A page that cannot be read is taken as zeros: unsound, and so found out below. */
 static void
 read_bytes(scan *s, int fd)
 {
-    for (uint64_t at = 0; at < s->bytes_len;) {
-        uint64_t want = min_u64(READ_PIECE, s->bytes_len - at);
-        ssize_t  n = the_world->pread(fd, s->bytes + at, want, (off_t)at);
+    uint64_t len;
 
-        if (n < 0 && errno == EINTR)
+    for (uint64_t at = 0; at < s->bytes_len; at += len) {
+        len = min_u64(READ_PIECE, s->bytes_len - at);
+        if (read_piece(fd, s->bytes + at, len, at))
             continue;
-        if (n <= 0) {
-            memset(s->bytes + at, 0, want);
-            n = (ssize_t)want;
+        for (uint64_t page = at; page < at + len; page += JOURNAL_PAGE) {
+            uint64_t n = min_u64(JOURNAL_PAGE, at + len - page);
+
+            if (read_piece(fd, s->bytes + page, n, page))
+                continue;
+            memset(s->bytes + page, 0, n);
+            s->unreadable += n;
         }
-        at += (uint64_t)n;
     }
 }
 
@@ -331,13 +361,21 @@ report_damage(scan *s)
 /* ---- replay ---- */
 
 static int
+be_patient(const scan *s)
+{
+    return patience_is_over(s->order->dir) ? E_OK : err(E_IO, "the disk does not read %s", s->dir);
+}
+
+static int
 replay_one(scan *s, const entry *e)
 {
     block_head    h;
     journal_block b;
-    uint64_t      marks_len;
+    uint64_t      marks_len, unreadable = s->unreadable;
     int           rc = load_file(s, e->file);
 
+    if (s->unreadable > unreadable && (rc = be_patient(s)) < 0)
+        return rc;
     if (rc < 0 || s->bytes_len < e->offset + e->length)
         goto lost;
     memcpy(&h, s->bytes + e->offset, sizeof h);
@@ -432,6 +470,8 @@ index_all(scan *s)
         if (rc == E_OK)
             index_file(s, i);
     }
+    if (rc == E_OK && s->unreadable > 0)
+        rc = be_patient(s);
     return rc;
 }
 

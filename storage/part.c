@@ -25,6 +25,7 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
+#include "storage/patience.h"
 #include "storage/part_inner.h"
 
 enum item_kind { ITEM_ROWS = 1, ITEM_SERIES = 2 };
@@ -579,6 +580,21 @@ replay_series(part *p, const item *it, uint64_t block_lsn)
     return E_OK;
 }
 
+/* As prefetch(), of rows that nobody has judged. */
+static inline void
+replay_prefetch(const part *p, const item *it, uint32_t i)
+{
+    uint32_t known = series_count(p->map);
+
+    if (UNLIKELY(i + 3 * PREFETCH >= it->rows))
+        return;
+    series_prefetch(p->map, it->row[i + 3 * PREFETCH].series);
+    if (it->row[i + 2 * PREFETCH].series - 1 < known) /* 0 is no series */
+        heads_prefetch(p->heads, series_at(p->map, it->row[i + 2 * PREFETCH].series)->head);
+    if (it->row[i + PREFETCH].series - 1 < known)
+        heads_prefetch_row(p->heads, series_at(p->map, it->row[i + PREFETCH].series)->head);
+}
+
 static void
 replay_rows(part *p, const item *it, uint64_t lsn)
 {
@@ -587,6 +603,7 @@ replay_rows(part *p, const item *it, uint64_t lsn)
         head_row           row = { r->time_us, r->value };
         series            *s;
 
+        replay_prefetch(p, it, i);
         if (r->series == 0 || !series_reserve(p->map, r->series) ||
             (s = series_at(p->map, r->series))->machine == 0) {
             p->lost_rows++;
@@ -694,7 +711,7 @@ load_family(part *p, enum part_family family, load_fn *fn)
         rocksdb_create_iterator_cf(p->rocks->db, p->rocks->read, p->rocks->cf[family]);
     char    *text = NULL;
     uint64_t bad = 0;
-    int      rc = E_OK;
+    int      rc = E_OK, read_rc;
 
     for (rocksdb_iter_seek_to_first(it); rc == E_OK && rocksdb_iter_valid(it);
          rocksdb_iter_next(it)) {
@@ -708,10 +725,13 @@ load_family(part *p, enum part_family family, load_fn *fn)
     }
     rocksdb_iter_get_error(it, &text);
     rocksdb_iter_destroy(it);
-    if (text != NULL) {
+    read_rc = rocks_result(text, "load");
+    if (read_rc < 0 && rocks_is_refusal(read_rc) && !patience_is_over(p->dir))
+        rc = rc < 0 ? rc : read_rc;
+    else if (read_rc < 0) {
         /* What could be read is kept; the rest comes from the journal, or is lost. */
-        log_error("part.load", "dir=%s error=%s", p->dir, log_quote(view_str(text)));
-        rocksdb_free(text);
+        log_error("part.load", "dir=%s error=%s", p->dir, log_quote(view_str(err_text())));
+        err_clear();
     }
     if (bad > 0)
         log_error("part.load", "dir=%s bad_records=%" PRIu64, p->dir, bad);
@@ -806,6 +826,7 @@ part_open(part **out, const part_config *config, const part_events *events, jour
         part_abandon(&p);
         return err(rc, "partition %u", config->number);
     }
+    patience_renew(p->dir);
     *out = p;
     return E_OK;
 }

@@ -10,7 +10,9 @@
 #include <stdlib.h>
 
 #include "proto/err.h"
+#include "proto/log.h"
 #include "storage/fs.h"
+#include "storage/patience.h"
 #include "storage/rocks.h"
 
 enum {
@@ -31,6 +33,7 @@ _Static_assert(COUNT_OF(families) <= ROCKS_FAMILIES_MAX, "room for every family"
 struct regstore {
     rocks                 rocks;
     rocksdb_writebatch_t *batch;
+    bool                  read_only; /* the disk was full when it was opened */
 };
 
 static rocksdb_column_family_handle_t *
@@ -60,13 +63,28 @@ regstore_open(regstore **out, const char *data_dir)
     if (s == NULL)
         return err(E_NOMEM, "open registry");
     rc = rocks_open(&s->rocks, &config);
+    /* A full disk: who may log in and what is watched is known all the same. */
+    if (rc == E_NOSPACE && rocks_reopen(&s->rocks, &config, false) == E_OK) {
+        log_warn("regstore.read_only", "dir=%s why=\"the disk is full\"", dir);
+        err_clear();
+        s->read_only = true;
+        rc = E_OK;
+    }
     if (rc < 0) {
+        rocks_close(&s->rocks);
         free(s);
         return rc;
     }
+    patience_renew(dir);
     s->batch = rocksdb_writebatch_create();
     *out = s;
     return E_OK;
+}
+
+bool
+regstore_is_read_only(const regstore *s)
+{
+    return s->read_only;
 }
 
 void
@@ -109,6 +127,10 @@ regstore_commit(regstore *s, bool sync)
 
     if (rocksdb_writebatch_count(s->batch) == 0)
         return E_OK;
+    if (s->read_only) {
+        rocksdb_writebatch_clear(s->batch);
+        return err(E_NOSPACE, "the registry is open for reading only");
+    }
     rocksdb_write(s->rocks.db, sync ? s->rocks.write_synced : s->rocks.write, s->batch, &text);
     rocksdb_writebatch_clear(s->batch);
     return rocks_result(text, "commit to the registry");

@@ -36,6 +36,8 @@ typedef struct regstore regstore;
 
 NODISCARD int regstore_open(regstore **s, const char *data_dir); /* DIR/registry; E_LOCKED, E_NEWER, ... */
 void regstore_close(regstore **s);
+/* Opened on a full disk: every commit answers E_NOSPACE, until it is opened again. */
+bool regstore_is_read_only(const regstore *s);
 
 /* One batch at a time. */
 void regstore_put(regstore *s, enum reg_family f, view key, view value);

@@ -20,6 +20,7 @@
 #include "proto/err.h"
 #include "proto/log.h"
 #include "storage/fs.h"
+#include "storage/patience.h"
 
 /* What RocksDB says, and what we call it.  First match wins; everything else is damage or E_IO. */
 static const struct {
@@ -136,6 +137,12 @@ typedef struct opening {
     char                copy[FS_PATH_MAX];
     char                aside[FS_PATH_MAX];
 } opening;
+
+bool
+rocks_is_refusal(int rc)
+{
+    return rc == E_IO && strstr(err_text(), "Input/output error") != NULL;
+}
 
 static int
 open_plain(opening *o, const char *path, const char *scratch)
@@ -278,7 +285,9 @@ rocks_open(rocks *r, const rocks_config *config)
         rc = fs_make_dir(config->dir);
     if (rc == E_OK)
         rc = fs_check_format(config->dir, config->what);
-    if (rc == E_OK && is_damage(rc = open_plain(o, o->db, NULL)))
+    if (rc == E_OK)
+        rc = open_plain(o, o->db, NULL);
+    if (is_damage(rc) && (!rocks_is_refusal(rc) || patience_is_over(config->dir)))
         rc = rescue(o, rc);
     if (rc < 0) {
         rocks_close(r);

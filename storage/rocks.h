@@ -45,6 +45,9 @@ NODISCARD int rocks_reopen(rocks *r, const rocks_config *config, bool to_write);
 NODISCARD int rocks_open_secondary(rocks *r, const rocks_config *config, const char *scratch);
 void rocks_close(rocks *r); /* an all-zero one is fine */
 
+/* The code just got, and the text with it: the disk did not read or write, as against: what it read is wrong. */
+bool rocks_is_refusal(int rc);
+
 /* Frees text and maps it to a code, with context.  NULL is E_OK. */
 NODISCARD int rocks_result(char *text, const char *what);
 

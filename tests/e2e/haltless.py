@@ -80,11 +80,14 @@ class Server:
         return [BINARY, "serve", "--data", self.data, "--listen", f"127.0.0.1:{self.port}",
                 *TOPOLOGIES[self.topology], *self.flags]
 
-    def start(self, ready_within=20.0):
+    def launch(self):
         log = open(self.log_path, "ab")
         self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                                         env={**os.environ, **self.env})
         log.close()
+
+    def start(self, ready_within=20.0):
+        self.launch()
         self.wait_ready(ready_within)
         return self
 

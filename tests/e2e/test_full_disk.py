@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+import requests
 
 from haltless import Pusher, Server, Tenant, iso, reading, wait_until
 
@@ -103,6 +104,37 @@ def test_a_full_disk_is_507_and_space_is_enough_to_go_on(small_disk, topology, t
         assert restarts(server) == len(killed), server.log()
         server.kill()
         server.start()
+        load.check()
+
+
+@pytest.mark.once
+def test_a_server_starts_on_a_full_disk_and_takes_writes_when_there_is_space(small_disk, tmp_path):
+    server = Server("threads", flags=SMALL, data=small_disk + "/data", start=False)
+    server.log_path = str(tmp_path / "log")
+    with server:
+        server.start()
+        load = Load(server)
+        for _ in range(10):
+            assert load.push().status_code == 207
+        fill(small_disk + "/ballast")
+        server.kill()
+        fill(small_disk + "/more")
+        assert shutil.disk_usage(small_disk).free < 65536
+        server.launch()
+
+        def answers():
+            try:
+                return load.push().status_code == 507
+            except requests.RequestException:
+                assert server.process.poll() is None, server.log()
+                return False
+        wait_until(answers, 20)
+        load.check()                    # whoever is logged in can read what is stored
+        os.unlink(small_disk + "/ballast")
+        os.unlink(small_disk + "/more")
+        wait_until(lambda: load.push().status_code == 207, 20)
+        wait_until(lambda: load.tenant.post("/machines", {"name": "N", "machine_identifier": "N", "protocol": "json"})
+                   .status_code == 201, 20)
         load.check()
 
 

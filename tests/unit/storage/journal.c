@@ -10,7 +10,10 @@
 #include <sys/wait.h>
 
 #include "storage/fs.h"
+#include "proto/err.h"
+#include "proto/world.h"
 #include "storage/journal.h"
+#include "storage/patience.h"
 
 /* ---- a disk that fails on order: the calls of the journal come through here ---- */
 
@@ -692,6 +695,86 @@ what_was_acknowledged_survives_a_kill(void **state)
     munmap(acked, 4096);
 }
 
+/* ---- a disk that does not read ---- */
+
+static uint64_t refusals; /* how many reads of byte refused_at still fail */
+static int64_t  later_us; /* the clock is ahead */
+enum { REFUSED_AT = 9000 };
+
+static ssize_t
+refusing_pread(int fd, void *out, size_t len, off_t at)
+{
+    if (refusals > 0 && at <= REFUSED_AT && at + (off_t)len > REFUSED_AT) {
+        refusals--;
+        errno = EIO;
+        return -1;
+    }
+    return world_linux.pread(fd, out, len, at);
+}
+
+static int64_t
+later(void)
+{
+    return world_linux.wall_us() + later_us;
+}
+
+static void
+a_disk_that_does_not_read_just_now_is_no_damage(void **state)
+{
+    world w = world_linux;
+    rig   r = rig_new(*state);
+
+    w.pread = refusing_pread;
+    w.wall_us = later;
+    rig_open(&r, 0);
+    for (uint32_t i = 0; i < 40; i++)
+        put(&r, 100);
+    journal_close(&r.j);
+    world_set(&w);
+    refusals = 1; /* a hiccup is not even noticed */
+    rig_open(&r, 0);
+    check_whole(&r, r.lsn);
+    journal_close(&r.j);
+    refusals = UINT64_MAX;
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(journal_open(&r.j, r.dir, &r.config, 0, on_block, &r.seen, &r.report), E_IO);
+        err_clear();
+        later_us += 2000000;
+    }
+    refusals = 0;
+    rig_open(&r, 0);
+    check_whole(&r, r.lsn);
+    CHECK_EQ(r.report.damaged, 0);
+    journal_close(&r.j);
+    world_set(&world_linux);
+}
+
+static void
+a_place_that_stays_unreadable_counts_as_damaged_in_the_end(void **state)
+{
+    world w = world_linux;
+    rig   r = rig_new(*state);
+
+    w.pread = refusing_pread;
+    w.wall_us = later;
+    rig_open(&r, 0);
+    for (uint32_t i = 0; i < 40; i++)
+        put(&r, 100);
+    journal_close(&r.j);
+    world_set(&w);
+    refusals = UINT64_MAX;
+    CHECK_EQ(journal_open(&r.j, r.dir, &r.config, 0, on_block, &r.seen, &r.report), E_IO);
+    err_clear();
+    later_us += (int64_t)PATIENCE_S * 1000000;
+    r.seen = (seen){ 0 };
+    CHECK_OK(journal_open(&r.j, r.dir, &r.config, 0, on_block, &r.seen, &r.report));
+    CHECK(r.report.damaged > 0);
+    CHECK(r.seen.count >= 30 && r.seen.count < 40);
+    journal_close(&r.j);
+    refusals = 0;
+    world_set(&world_linux);
+}
+
 int
 main(void)
 {
@@ -714,6 +797,8 @@ main(void)
         TEST_IN_SCRATCH(blocks_of_another_journal_are_not_ours),
         TEST_IN_SCRATCH(random_damage_loses_only_what_it_hits),
         TEST_IN_SCRATCH(what_was_acknowledged_survives_a_kill),
+        TEST_IN_SCRATCH(a_disk_that_does_not_read_just_now_is_no_damage),
+        TEST_IN_SCRATCH(a_place_that_stays_unreadable_counts_as_damaged_in_the_end),
     };
 
     return cmocka_run_group_tests_name("storage/journal", tests, NULL, NULL);
