@@ -99,6 +99,14 @@ slot_parked(const slot *s)
     return atomic_load(&s->page->parked);
 }
 
+uint64_t
+slot_asks(const slot *s, uint64_t rung)
+{
+    uint64_t parked = slot_parked(s);
+
+    return (parked & 1) == 0 || parked == rung ? 0 : parked;
+}
+
 void
 slot_park(slot *s)
 {
@@ -114,6 +122,12 @@ slot_unpark(slot *s)
 
     if ((parked & 1) != 0)
         atomic_store(&s->page->parked, parked + 1);
+}
+
+const volatile void *
+slot_word(const slot *s)
+{
+    return &s->page->parked;
 }
 
 uint64_t

@@ -19,8 +19,11 @@ NODISCARD int slot_open(slot **s, const char *dir, addr who, bool owner);
 void          slot_close(slot **s);
 
 uint64_t slot_parked(const slot *s); /* seq_cst */
+/* A peer's look after its store: the word to remember once the bell was rung, or 0: it is awake, or was rung for. */
+uint64_t slot_asks(const slot *s, uint64_t rung);
 void     slot_park(slot *s);         /* owner; seq_cst; nothing when asleep already */
 void     slot_unpark(slot *s);
+const volatile void *slot_word(const slot *s); /* where parked is: for tests that watch it */
 uint64_t slot_epoch(const slot *s);
 void     slot_new_epoch(slot *s, uint64_t epoch);
 

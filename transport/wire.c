@@ -407,12 +407,6 @@ add_in(wire *w, lane **l, addr from, addr via, const edge *wanted, bool same_pro
 }
 
 int
-wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t capacity)
-{
-    return add_in(w, l, from, 0, &(edge){ .in = true, .carrier = c }, same_process, capacity);
-}
-
-int
 wire_add_in_far(wire *w, lane **l, addr from, addr via, bool same_process, uint64_t capacity)
 {
     return add_in(w, l, from, via, &(edge){ .in = true, .carrier = CARRIER_ZMQ }, same_process,
@@ -473,7 +467,8 @@ add_out(wire *w, lane *l, addr to, carrier c, bool same_process)
         road_close(&e.road);
         return err(rc, "edge to %s.%u", kind_name(addr_kind(to)), addr_part(to));
     }
-    if (e.road != NULL)
+    /* Our predecessor may have been killed between publishing and ringing for it. */
+    if (e.road != NULL || lane_tail(l) != lane_head(l))
         wire_kick(w, rc);
     return rc;
 }
@@ -537,9 +532,9 @@ send_note(void *push)
 static void
 ring(wire *w, peer *p)
 {
-    uint64_t parked = slot_parked(p->slot);
+    uint64_t parked = slot_asks(p->slot, p->rung);
 
-    if ((parked & 1) == 0 || parked == p->rung)
+    if (parked == 0)
         return;
     if (w->bell != NULL ? !the_world->bells->ring(p->who, slot_epoch(p->slot))
                         : !bell_ready(w, p) || !send_note(p->push))
@@ -574,6 +569,17 @@ wire_acked(wire *w, int in_edge, bool producer_starved)
         gate_acked(w->gate, e->gate_number);
     else if (producer_starved)
         ring(w, e->peer);
+}
+
+int
+wire_add_in(wire *w, lane **l, addr from, carrier c, bool same_process, uint64_t capacity)
+{
+    int rc = add_in(w, l, from, 0, &(edge){ .in = true, .carrier = c }, same_process, capacity);
+
+    /* Our predecessor may have been killed between moving head and ringing for it. */
+    if (rc >= 0 && c == CARRIER_RING)
+        wire_acked(w, rc, lane_ack(*l, lane_head(*l)));
+    return rc;
 }
 
 /* ---- draining ---- */

@@ -718,6 +718,66 @@ a_sleeper_is_rung_once(void **state)
     wire_context_close(ctx);
 }
 
+/* Everything that has to do with its opening has been heard. */
+static void
+calm(end *e)
+{
+    for (int i = 0; i < 5; i++) {
+        (void)wire_pump(e->w);
+        wire_wait(e->w, 10000000, NULL, NULL, 0);
+    }
+    (void)wire_pump(e->w);
+}
+
+/* It sleeps, and is woken by a note. */
+static void
+check_rung(end *sleeper)
+{
+    uint64_t before = wire_count(sleeper->w)->bells_heard;
+
+    wire_wait(sleeper->w, UINT64_C(1000000) * PATIENCE_MS, NULL, NULL, 0);
+    wire_awake(sleeper->w);
+    (void)wire_pump(sleeper->w);
+    CHECK_EQ(wire_count(sleeper->w)->bells_heard, before + 1);
+}
+
+/* Killed between publish and ring, between acknowledge and ring: tests/weave found both. */
+static void
+a_successor_rings_for_what_its_predecessor_did_last(void **state)
+{
+    void    *ctx = wire_context();
+    envelope env = { .len = CAP - 64 };
+    uint8_t  body[CAP] = { 0 };
+    uint64_t pos, pos_end;
+    int      rc;
+    end      from;
+    end      to;
+
+    (void)state;
+    new_world(CAP);
+    from = open_end(ctx, a, CARRIER_RING, true);
+    to = open_end(ctx, b, CARRIER_RING, true);
+    calm(&to);
+    wire_sleep(to.w);
+    CHECK_OK(lane_put(from.out, &env, body));
+    CHECK(lane_publish(from.out));
+    close_end(&from); /* dies here */
+    from = open_end(ctx, a, CARRIER_RING, true);
+    check_rung(&to);
+    calm(&from);
+    lane_starve(from.out, true);
+    wire_sleep(from.w);
+    CHECK(lane_peek(to.in, &env, &pos, &pos_end, &rc) != NULL);
+    lane_advance(to.in, pos_end);
+    CHECK(lane_ack(to.in, pos_end));
+    close_end(&to); /* dies here */
+    to = open_end(ctx, b, CARRIER_RING, true);
+    check_rung(&from);
+    close_end(&from);
+    close_end(&to);
+    wire_context_close(ctx);
+}
+
 static void
 a_path_too_long_for_a_socket_is_refused(void **state)
 {
@@ -763,6 +823,7 @@ main(void)
         TEST(a_foreign_loop_never_stalls),
         TEST(a_publish_without_a_note_is_counted_as_missed),
         TEST(a_sleeper_is_rung_once),
+        TEST(a_successor_rings_for_what_its_predecessor_did_last),
         TEST(a_path_too_long_for_a_socket_is_refused),
     };
 
