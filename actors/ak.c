@@ -230,6 +230,8 @@ judge(ak *k, ak_in *in, ak_msg *m)
     default:
         break;
     }
+    if (in->far && (m->flags & ENV_ASK) != 0 && ak__asker_is_gone(k, m))
+        return AK_DONE; /* with its node, perhaps: what that had under way was promised to nobody */
     if ((m->flags & ENV_ASK) != 0 && m->deadline_ns != 0 && m->deadline_ns < k->now_ns) {
         ak_fail(k, m, E_LATE); /* nobody waits for it */
         return AK_DONE;
@@ -495,6 +497,24 @@ publish_and_acknowledge(ak *k)
         ak__careful_look(k);
 }
 
+/* The node of a producer was started anew: its positions begin where they like, after all of the old ones
+ * were acknowledged (gate.c). */
+static void
+meet_successors(ak *k)
+{
+    for (uint32_t i = 0; i < k->ins; i++) {
+        ak_in *in = &k->in[i];
+
+        if (!in->far || uuid_eq(&in->generation, lane_generation(in->lane)))
+            continue;
+        ASSERT(in->held_count == 0 && !in->gathers && !in->flushes);
+        in->generation = *lane_generation(in->lane);
+        in->acked = lane_head(in->lane);
+        in->again_until = lane_seen_before(in->lane);
+        atomic_store_explicit(&k->seat->read[in->cursor], in->acked, memory_order_relaxed);
+    }
+}
+
 static void
 begin_step(ak *k)
 {
@@ -507,6 +527,7 @@ begin_step(ak *k)
     atomic_store_explicit(&k->seat->now_ns, k->now_ns, memory_order_relaxed);
     atomic_store_explicit(&k->seat->tick, k->seat->tick + 1, memory_order_relaxed);
     (void)wire_pump(k->wire);
+    meet_successors(k);
     if (k->now_ns < k->sweep_at_ns)
         return;
     k->sweep_at_ns = k->now_ns + SECOND_NS;
@@ -594,6 +615,24 @@ uint16_t
 ak_parts(const ak *k, uint16_t kind)
 {
     return kind < KIND_MAX ? k->host->run->plan.parts[kind] : 0;
+}
+
+uint16_t
+ak_parts_here(const ak *k, uint16_t kind)
+{
+    const plan *p = &k->host->run->plan;
+    uint16_t    n = 0;
+
+    for (uint32_t i = 0; i < p->slots; i++)
+        n = (uint16_t)(n + (addr_kind(p->slot[i].who) == kind));
+    return n;
+}
+
+const uuid *
+ak_generation_of(const ak *k, const ak_msg *m)
+{
+    ASSERT(m->lane < k->ins);
+    return lane_generation(k->in[m->lane].lane);
 }
 
 const uuid *

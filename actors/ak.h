@@ -8,7 +8,7 @@
  *
  * What a handler stages is seen by nobody before the publish; what it did not acknowledge is delivered again
  * to its successor (m->flags & AK_AGAIN).  Delivery is at least once; an effect is made single by storing
- * "applied up to m->pos_end of (ak_generation, m->from)" with it.
+ * "applied up to m->pos_end of (ak_generation_of, m->from)" with it.
  *
  * Not on this page: an event loop or descriptors of one's own (ak_loop.h), looking at the node (ak_node.h).
  */
@@ -127,7 +127,9 @@ void        ak_timer_cancel(ak *k, uint64_t id);
 addr        ak_self(const ak *k);
 uint16_t    ak_epoch(const ak *k);                /* incarnation of this actor */
 uint16_t    ak_parts(const ak *k, uint16_t kind); /* how many of that kind the topology has */
-const uuid *ak_generation(const ak *k); /* of the lane files: positions are only comparable within one */
+uint16_t    ak_parts_here(const ak *k, uint16_t kind); /* on this node */
+const uuid *ak_generation(const ak *k); /* of this node's lane files, */
+const uuid *ak_generation_of(const ak *k, const ak_msg *m); /* of the lane m came on: positions compare within one */
 
 /* ---- what it may use: settings (look anew each time: SIGHUP changes them), mapped tables, its block of
  * counters, the absolute path of its durable data ---- */

@@ -86,6 +86,17 @@ answer_room(uint16_t type, uint32_t *window)
     return *window + last;
 }
 
+/* Of an actor on another node, as far as the link knows: who is away is not asked at all, rather than each
+ * ask run into its deadline. */
+static bool
+is_there(const ak_out *o)
+{
+    uint32_t epoch = atomic_load_explicit(&o->peer->epoch, memory_order_acquire);
+
+    return epoch != 0 && atomic_load(&o->peer->ready) == epoch &&
+           atomic_load(&o->peer->state) != SEAT_DOWN;
+}
+
 uint64_t
 ak__ask_new(ak *k, ak_out *o, uint16_t type, uint64_t within_ns, uint32_t window)
 {
@@ -95,6 +106,10 @@ ak__ask_new(ak *k, ak_out *o, uint16_t type, uint64_t within_ns, uint32_t window
     ak_ask_entry *a;
 
     ASSERT(o->back != NULL && within_ns > 0);
+    if (o->far && !is_there(o)) {
+        count_add(k->counters, COUNT_FULL, 1);
+        return 0;
+    }
     if (!room_for_answer(o->back, need))
         ak__asks_sweep(k);
     if (!room_for_answer(o->back, need) || (k->ask_free == 0 && !asks_grow(k))) {

@@ -76,6 +76,8 @@ typedef struct ak_in {
     bool     flushes;
     bool     paused; /* AK_WAIT, until the next step */
     bool     bad;    /* quarantined */
+    bool     far;    /* its producer is on another node, and may begin anew at other positions: */
+    uuid     generation;
     ak_hold *held;   /* a growing queue */
     uint32_t held_first;
     uint32_t held_count;
@@ -100,6 +102,7 @@ typedef struct ak_out {
     uint64_t         shed_below; /* a note needs that much room besides its own */
     ak_in           *back;       /* the lane that answers come back on, or NULL */
     seat            *peer;       /* read-only */
+    bool             far; /* its consumer is on another node */
     bool             staged;
     bool             starving; /* lane_starve(true) is in force */
     uint64_t         want;     /* room somebody was refused; 0: nobody */
@@ -309,6 +312,8 @@ bool     ak__room_now(ak *k);
 bool     ak__room_seen(const ak *k); /* the same look, telling nobody that it waits */
 void     ak__publish(ak *k);
 void     ak__outs_free(ak *k);
+
+bool     ak__asker_is_gone(const ak *k, const ak_msg *m);
 
 /* ak_ask.c */
 uint64_t   ak__ask_new(ak *k, ak_out *o, uint16_t type, uint64_t within_ns, uint32_t window);

@@ -34,7 +34,7 @@ ak_look(const ak *k, addr who, ak_about *out)
 {
     seat *s;
 
-    if (group_of(&k->host->run->plan, who) < 0 ||
+    if (plan_place(&k->host->run->plan, who) == PLAN_NOWHERE ||
         seat_open(&s, k->host->run->path, who, false) < 0)
         return false;
     out->pid = atomic_load(&s->pid);
@@ -55,6 +55,8 @@ ak_lane_look(const ak *k, uint32_t i, ak_lane_about *out)
     if (i >= r->plan.edges)
         return false;
     *out = (ak_lane_about){ .from = e->from, .to = e->to };
+    if (e->side == EDGE_COMES_IN)
+        return true; /* its lane is where its producer is */
     rundir_lane_path(r, e, path);
     if (lane_depth(path, &out->bytes) < 0) {
         out->bytes = UINT64_MAX;
@@ -81,6 +83,9 @@ ak__in_from(ak *k, addr from)
     return NULL;
 }
 
+/* What goes to other nodes goes by way of it. */
+static const addr the_link = (addr)KIND_LINK << 32;
+
 static int
 open_in(ak *k, ak_in *in, const edge_plan *e, uint32_t cursor)
 {
@@ -98,8 +103,13 @@ open_in(ak *k, ak_in *in, const edge_plan *e, uint32_t cursor)
         if ((rc = lane_open(&in->lane, path, LANE_CONSUMER)) < 0)
             return rc;
     }
-    in->edge = wire_add_in(k->wire, &in->lane, e->from, e->carrier, ak_same_process(k, e->from),
-                           e->capacity);
+    in->far = e->side == EDGE_COMES_IN;
+    if (in->far)
+        in->edge = wire_add_in_far(k->wire, &in->lane, e->from, the_link,
+                                   ak_same_process(k, the_link), e->capacity);
+    else
+        in->edge = wire_add_in(k->wire, &in->lane, e->from, e->carrier,
+                               ak_same_process(k, e->from), e->capacity);
     if (in->edge < 0)
         return in->edge;
     in->acked = lane_head(in->lane);
@@ -125,7 +135,9 @@ open_out(ak *k, ak_out *o, const edge_plan *e)
     if ((rc = seat_open(&o->peer, k->host->run->path, e->to, false)) < 0 ||
         (rc = lane_open(&o->lane, path, LANE_PRODUCER)) < 0)
         return rc;
-    o->edge = wire_add_out(k->wire, o->lane, e->carrier, ak_same_process(k, e->to));
+    o->far = e->side == EDGE_GOES_OUT;
+    o->edge = o->far ? wire_add_out_far(k->wire, o->lane, the_link, ak_same_process(k, the_link))
+                     : wire_add_out(k->wire, o->lane, e->carrier, ak_same_process(k, e->to));
     return o->edge < 0 ? o->edge : E_OK;
 }
 
@@ -232,6 +244,7 @@ init_self(ak *k)
     int rc;
 
     (void)the_world->chance(&k->random, sizeof k->random);
+    k->ask_seq = (uint32_t)ak_random(k); /* no ask is taken for one of an earlier life of the node */
     k->now_ns = ak__clock_ns();
     k->self = aligned_alloc(128, round_up(k->kind->self_size + 1, 128));
     if (k->self == NULL)

@@ -200,6 +200,14 @@ asker_is_gone(const ak_out *o, uint64_t corr)
     return (uint16_t)atomic_load_explicit(&o->peer->epoch, memory_order_acquire) != corr >> 48;
 }
 
+bool
+ak__asker_is_gone(const ak *k, const ak_msg *m)
+{
+    const ak_out *o = ak__out(k, m->from);
+
+    return o != NULL && asker_is_gone(o, m->corr);
+}
+
 static envelope
 reply_envelope(ak *k, const ak_out *o, const ak_msg *m, uint16_t type, uint32_t len)
 {

@@ -40,7 +40,7 @@ static ak_verdict
 on_readings(ak *k, void *self, const ak_msg *m)
 {
     ingest      *in = self;
-    part_source  source = { .generation = *ak_generation(k), .from = m->from, .pos_end = m->pos_end };
+    part_source  source = { .generation = *ak_generation_of(k, m), .from = m->from, .pos_end = m->pos_end };
     view         body = view_of(m->body, m->len);
     readings_head head;
     uint64_t     lsn = 0;
@@ -73,7 +73,7 @@ static ak_verdict
 on_probe(ak *k, void *self, const ak_msg *m)
 {
     ingest       *in = self;
-    part_source   source = { .generation = *ak_generation(k), .from = m->from, .pos_end = m->pos_end };
+    part_source   source = { .generation = *ak_generation_of(k, m), .from = m->from, .pos_end = m->pos_end };
     readings_head nothing = { .arrived_us = ak_wall_us(k) };
     uint64_t      lsn = 0;
     uint32_t      rejected = 0;
@@ -310,7 +310,7 @@ static int
 open_part(ingest *in)
 {
     const options *o = ak_options(in->k);
-    uint64_t       parts = max_u64(ak_parts(in->k, KIND_INGEST), 1);
+    uint64_t       parts = max_u64(ak_parts_here(in->k, KIND_INGEST), 1);
     part_events    events = ingest__events(in);
     journal_report report = { 0 };
     part_config    config = {

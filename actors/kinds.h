@@ -10,6 +10,8 @@ extern const ak_kind query_kind;
 extern const ak_kind alert_kind;
 extern const ak_kind registry_kind;
 extern const ak_kind worker_kind;
+extern const ak_kind link_kind;
+extern const ak_kind reader_kind;
 
 /* NULL: there is none. */
 const ak_kind *kind_of(uint16_t number);

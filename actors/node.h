@@ -13,7 +13,7 @@
 #include "proto/envelope.h"
 #include "transport/wire.h"
 
-enum { SLOTS_MAX = 256, EDGES_MAX = 1024 };
+enum { SLOTS_MAX = 256, EDGES_MAX = 1024, FARS_MAX = 256 };
 enum edge_policy {
     EDGE_WAIT,  /* asks and notes; full: the sender waits */
     EDGE_SHED,  /* notes, and perhaps replies: a note is dropped when full, or when half of a lane
@@ -27,20 +27,34 @@ typedef struct slot_plan {
     int32_t core;  /* -1: not pinned */
 } slot_plan;
 
+/* Where the two ends of an edge are.  The lane is where its producer is; a consumer on another node has
+ * a private copy (wire.h). */
+enum edge_side { EDGE_HERE, EDGE_GOES_OUT, EDGE_COMES_IN };
+
+/* An actor on another node. */
+typedef struct far_plan {
+    addr     who;
+    uint32_t peer; /* of node.peers: 0, 1, ... */
+} far_plan;
+
 typedef struct edge_plan {
     addr             from;
     addr             to;
     carrier          carrier;
     enum edge_policy policy;
     uint64_t         capacity; /* bytes of the lane */
+    enum edge_side   side;
 } edge_plan;
 
 typedef struct plan {
     uint32_t  slots;
     uint32_t  edges;
     uint32_t  groups;
-    uint16_t  parts[KIND_MAX]; /* actors of each kind */
-    slot_plan slot[SLOTS_MAX];
+    uint32_t  fars;
+    uint32_t  peers;
+    uint16_t  parts[KIND_MAX]; /* actors of each kind, on all nodes */
+    slot_plan slot[SLOTS_MAX]; /* those on this one */
+    far_plan  far[FARS_MAX];
     edge_plan edge[EDGES_MAX];
 } plan;
 
@@ -48,10 +62,14 @@ typedef struct plan {
  * lanes over 32 MiB: the chain prints it. */
 NODISCARD int plan_make(plan *p, const options *o, uint16_t partitions);
 
+/* Where an actor is: a peer's number, PLAN_HERE, or PLAN_NOWHERE. */
+enum { PLAN_HERE = -1, PLAN_NOWHERE = -2 };
+int plan_place(const plan *p, addr who);
+
 /* Runs until SIGTERM/SIGINT.  Returns the exit status. */
 int node_serve(options *o, const char *config_file, int argc, char **argv);
 /* The order in which kinds start: servants before those who ask them.  They stop the other way round. */
-enum { NODE_KINDS = 6 };
+enum { NODE_KINDS = 8 };
 extern const uint16_t node_start_order[NODE_KINDS];
 
 /* One group; argv after "actor". */

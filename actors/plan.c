@@ -26,7 +26,9 @@ const plan_road plan_roads[] = {
     { KIND_FRONT,    KIND_QUERY,    128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY }, /* QUERY; RESULT */
     { KIND_FRONT,    KIND_REGISTRY, 256 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   256 * KIB, EDGE_SHED  }, /* REG; REG_DONE, EVENT */
     { KIND_FRONT,    KIND_WORKER,   64 * KIB,  16 * KIB,  EDGE_WAIT,  64 * KIB,  16 * KIB,  EDGE_REPLY }, /* WORK; WORK_DONE */
-    { KIND_QUERY,    KIND_INGEST,   128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY }, /* HEADS; HEAD_ROWS */
+    { KIND_QUERY,    KIND_INGEST,   128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY, SAME_NODE }, /* HEADS; HEAD_ROWS */
+    { KIND_QUERY,    KIND_READER,   128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY }, /* QUERY; RESULT: of far partitions */
+    { KIND_READER,   KIND_INGEST,   128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY, SAME_PART }, /* HEADS; HEAD_ROWS */
     { KIND_INGEST,   KIND_ALERT,    256 * KIB, 128 * KIB, EDGE_SHED,  0,         0,         EDGE_WAIT  }, /* WATCHED */
     { KIND_ALERT,    KIND_REGISTRY, 128 * KIB, 128 * KIB, EDGE_WAIT,  256 * KIB, 128 * KIB, EDGE_REPLY }, /* REG; REG_DONE */
     { 0 },
@@ -106,16 +108,29 @@ typedef struct kind_options {
     const char *core;
 } kind_options;
 
-enum { KINDS = 6 };
+enum { KINDS = NODE_KINDS };
 
-static void
-read_kinds(kind_options out[KINDS], const options *o, uint16_t partitions)
+/* What a plan is made of. */
+typedef struct ground {
+    nodes        n;
+    kind_options kind[KINDS];
+} ground;
+
+static int
+read_ground(ground *g, const options *o, uint16_t partitions)
 {
     uint64_t parts = partitions != 0 ? partitions : o->ingest_count;
     uint64_t fronts = o->front_count != 0 ? o->front_count : min_u64(64, max_u64(1, cores() / 2));
+    int      rc = nodes_read(&g->n, o);
 
+    if (rc < 0)
+        return rc;
     if (parts == 0)
         parts = min_u64(16, max_u64(1, cores() / 4));
+    if (g->n.many) { /* what every node must count alike */
+        parts = g->n.parts;
+        fronts = max_u64(1, o->front_count);
+    }
 #define KIND_ROW(KIND, name, n)                                                                    \
     (kind_options)                                                                                 \
     {                                                                                              \
@@ -123,13 +138,34 @@ read_kinds(kind_options out[KINDS], const options *o, uint16_t partitions)
             o->name##_core                                                                         \
     }
     /* In the order of a clean stop. */
-    out[0] = KIND_ROW(KIND_FRONT, front, fronts);
-    out[1] = KIND_ROW(KIND_QUERY, query, o->query_count);
-    out[2] = KIND_ROW(KIND_INGEST, ingest, parts);
-    out[3] = KIND_ROW(KIND_ALERT, alert, 1);
-    out[4] = KIND_ROW(KIND_REGISTRY, registry, 1);
-    out[5] = KIND_ROW(KIND_WORKER, worker, o->worker_count);
+    g->kind[0] = KIND_ROW(KIND_FRONT, front, fronts);
+    g->kind[1] = KIND_ROW(KIND_QUERY, query, o->query_count);
+    g->kind[2] = KIND_ROW(KIND_READER, query, g->n.many ? parts : 0);
+    g->kind[3] = KIND_ROW(KIND_INGEST, ingest, parts);
+    g->kind[4] = KIND_ROW(KIND_ALERT, alert, 1);
+    g->kind[5] = KIND_ROW(KIND_REGISTRY, registry, 1);
+    g->kind[6] = KIND_ROW(KIND_LINK, registry, g->n.many ? 1 : 0);
+    g->kind[7] = KIND_ROW(KIND_WORKER, worker, o->worker_count);
 #undef KIND_ROW
+    return E_OK;
+}
+
+/* A peer's number, PLAN_HERE or PLAN_NOWHERE: partitions are where the settings say, the rest is at home. */
+static int
+place_of(const nodes *n, uint16_t kind, uint32_t part)
+{
+    bool partitioned = kind == KIND_INGEST || kind == KIND_READER;
+
+    if (!n->many || kind == KIND_LINK)
+        return PLAN_HERE;
+    if (!partitioned)
+        return n->is_home ? PLAN_HERE : 0;
+    if ((n->own >> part & 1) != 0) /* at home the query actors read them themselves */
+        return kind == KIND_READER && n->is_home ? PLAN_NOWHERE : PLAN_HERE;
+    for (uint32_t i = 0; i < n->peers; i++)
+        if ((n->peer_parts[i] >> part & 1) != 0)
+            return (int)i;
+    return PLAN_NOWHERE;
 }
 
 /* "0,2,4": part 0 to core 0, part 1 to core 2, ..., round and round.  Empty: not pinned. */
@@ -155,27 +191,61 @@ core_of(const kind_options *k, uint32_t part, int32_t *core)
 }
 
 static int
-add_slots(plan *p, const kind_options kinds[KINDS], bool processes)
+add_slot(plan *p, const kind_options *k, uint32_t part, int32_t group)
+{
+    slot_plan *s;
+
+    if (p->slots == SLOTS_MAX)
+        return err(E_CONFIG, "more than %d actors", SLOTS_MAX);
+    s = &p->slot[p->slots++];
+    s->who = addr_of(k->kind, (uint16_t)part);
+    s->group = group;
+    return core_of(k, part, &s->core);
+}
+
+static int
+add_far(plan *p, addr who, int peer)
+{
+    if (p->fars == FARS_MAX)
+        return err(E_CONFIG, "more than %d actors on other nodes", FARS_MAX);
+    p->far[p->fars++] = (far_plan){ .who = who, .peer = (uint32_t)peer };
+    return E_OK;
+}
+
+static int
+add_slots(plan *p, const ground *g, bool processes)
 {
     int32_t group = 1;
     int     rc = E_OK;
 
+    p->peers = g->n.peers;
     for (uint32_t i = 0; i < KINDS; i++) {
-        const kind_options *k = &kinds[i];
+        const kind_options *k = &g->kind[i];
         bool                own = processes || k->mode == MODE_PROCESS;
 
-        if (p->slots + k->count > SLOTS_MAX)
-            return err(E_CONFIG, "more than %d actors", SLOTS_MAX);
         p->parts[k->kind] = (uint16_t)k->count;
         for (uint32_t part = 0; part < k->count && rc >= 0; part++) {
-            slot_plan *s = &p->slot[p->slots++];
+            int place = place_of(&g->n, k->kind, part);
 
-            s->who = addr_of(k->kind, (uint16_t)part);
-            s->group = own ? group++ : 0;
-            rc = core_of(k, part, &s->core);
+            if (place == PLAN_HERE)
+                rc = add_slot(p, k, part, own ? group++ : 0);
+            else if (place != PLAN_NOWHERE)
+                rc = add_far(p, addr_of(k->kind, (uint16_t)part), place);
         }
     }
     return rc;
+}
+
+int
+plan_place(const plan *p, addr who)
+{
+    for (uint32_t i = 0; i < p->fars; i++)
+        if (p->far[i].who == who)
+            return (int)p->far[i].peer;
+    for (uint32_t i = 0; i < p->slots; i++)
+        if (p->slot[i].who == who)
+            return PLAN_HERE;
+    return PLAN_NOWHERE;
 }
 
 /* ---- lanes ---- */
@@ -188,29 +258,55 @@ shrunk(uint64_t bytes, uint64_t least, uint32_t halvings)
     return bytes;
 }
 
+/* Do these two talk, and is one of them here? */
+static bool
+are_joined(const nodes *n, const plan_road *r, uint32_t i, uint32_t j, enum edge_side *side)
+{
+    int a = place_of(n, r->from, i), b = place_of(n, r->to, j);
+
+    if (a == PLAN_NOWHERE || b == PLAN_NOWHERE || (a != PLAN_HERE && b != PLAN_HERE))
+        return false;
+    if ((r->where != ANYWHERE && a != b) || (r->where == SAME_PART && i != j))
+        return false;
+    *side = a != PLAN_HERE ? EDGE_COMES_IN : b != PLAN_HERE ? EDGE_GOES_OUT : EDGE_HERE;
+    return true;
+}
+
+static uint32_t
+pairs(const plan *p, const nodes *n, const plan_road *r)
+{
+    enum edge_side ignored;
+    uint32_t       count = 0;
+
+    for (uint16_t i = 0; i < p->parts[r->from]; i++)
+        for (uint16_t j = 0; j < p->parts[r->to]; j++)
+            count += are_joined(n, r, i, j, &ignored);
+    return count;
+}
+
 static uint64_t
-total_bytes(const plan *p, uint32_t halvings)
+total_bytes(const plan *p, const nodes *n, uint32_t halvings)
 {
     uint64_t sum = 0;
 
     for (const plan_road *r = plan_roads; r->from != 0; r++)
         sum += (shrunk(r->there, r->there_least, halvings) + shrunk(r->back, r->back_least, halvings)) *
-               p->parts[r->from] * p->parts[r->to];
+               pairs(p, n, r);
     return sum;
 }
 
 static uint32_t
-edge_count(const plan *p)
+edge_count(const plan *p, const nodes *n)
 {
-    uint32_t n = 0;
+    uint32_t count = 0;
 
     for (const plan_road *r = plan_roads; r->from != 0; r++)
-        n += (r->back != 0 ? 2u : 1u) * p->parts[r->from] * p->parts[r->to];
-    return n;
+        count += (r->back != 0 ? 2u : 1u) * pairs(p, n, r);
+    return count;
 }
 
 static int
-too_much(const plan *p)
+too_much(const plan *p, const nodes *n)
 {
     char   text[512] = "";
     size_t len = 0;
@@ -219,8 +315,8 @@ too_much(const plan *p)
         len += (size_t)snprintf(text + len, sizeof text - len, "; %s-%s %u x %u x %" PRIu64 "K",
                                 kind_name(r->from), kind_name(r->to), p->parts[r->from],
                                 p->parts[r->to], (r->there_least + r->back_least) / KIB);
-    return err(E_CONFIG, "%u lanes of %" PRIu64 "M at least, more than %d or %dM%s", edge_count(p),
-               total_bytes(p, 32) / MIB, EDGES_MAX, LANES_MAX_BYTES / MIB, text);
+    return err(E_CONFIG, "%u lanes of %" PRIu64 "M at least, more than %d or %dM%s", edge_count(p, n),
+               total_bytes(p, n, 32) / MIB, EDGES_MAX, LANES_MAX_BYTES / MIB, text);
 }
 
 static void
@@ -242,59 +338,92 @@ carrier_of(const kind_options kinds[KINDS], const plan_road *r)
 }
 
 static void
-add_road(plan *p, const plan_road *r, carrier c, uint32_t halvings)
+add_pair(plan *p, const plan_road *r, addr from, addr to, edge_plan there, edge_plan back)
 {
-    edge_plan there = { .carrier = c,
-                        .policy = r->policy,
-                        .capacity = shrunk(r->there, r->there_least, halvings) };
-    edge_plan back = { .carrier = c,
-                       .policy = r->back_policy,
+    add_edge(p, from, to, there);
+    back.side = there.side == EDGE_GOES_OUT  ? EDGE_COMES_IN
+                : there.side == EDGE_COMES_IN ? EDGE_GOES_OUT
+                                              : EDGE_HERE;
+    if (r->back != 0)
+        add_edge(p, to, from, back);
+}
+
+static void
+add_road(plan *p, const ground *g, const plan_road *r, uint32_t halvings)
+{
+    carrier   c = carrier_of(g->kind, r);
+    edge_plan there = { .policy = r->policy, .capacity = shrunk(r->there, r->there_least, halvings) };
+    edge_plan back = { .policy = r->back_policy,
                        .capacity = shrunk(r->back, r->back_least, halvings) };
 
     for (uint16_t i = 0; i < p->parts[r->from]; i++) {
         for (uint16_t j = 0; j < p->parts[r->to]; j++) {
-            addr from = addr_of(r->from, i);
-            addr to = addr_of(r->to, j);
-
-            add_edge(p, from, to, there);
-            if (r->back != 0)
-                add_edge(p, to, from, back);
+            if (!are_joined(&g->n, r, i, j, &there.side))
+                continue;
+            there.carrier = back.carrier = there.side == EDGE_HERE ? c : CARRIER_ZMQ;
+            add_pair(p, r, addr_of(r->from, i), addr_of(r->to, j), there, back);
         }
     }
 }
 
 static bool
-fits(const plan *p, uint32_t *halvings)
+fits(const plan *p, const nodes *n, uint32_t *halvings)
 {
     for (*halvings = 0; *halvings < 8; (*halvings)++)
-        if (total_bytes(p, *halvings) <= LANES_MAX_BYTES)
-            return edge_count(p) <= EDGES_MAX;
+        if (total_bytes(p, n, *halvings) <= LANES_MAX_BYTES)
+            return edge_count(p, n) <= EDGES_MAX;
     return false;
 }
 
 int
 plan_make(plan *p, const options *o, uint16_t partitions)
 {
-    kind_options kinds[KINDS];
-    uint32_t     halvings;
-    int          rc = plan_check_roads(plan_roads);
+    ground   g;
+    uint32_t halvings;
+    int      rc = plan_check_roads(plan_roads);
 
     if (rc < 0)
         return rc;
     memset(p, 0, sizeof *p);
-    read_kinds(kinds, o, partitions);
+    if ((rc = read_ground(&g, o, partitions)) < 0)
+        return rc;
     for (uint32_t i = 0; i < KINDS; i++)
-        p->parts[kinds[i].kind] = (uint16_t)kinds[i].count;
-    while (!fits(p, &halvings)) {
-        if (o->front_count != 0 || kinds[0].count == 1)
-            return too_much(p);
-        p->parts[KIND_FRONT] = (uint16_t)--kinds[0].count;
+        p->parts[g.kind[i].kind] = (uint16_t)g.kind[i].count;
+    while (!fits(p, &g.n, &halvings)) {
+        if (o->front_count != 0 || g.kind[0].count == 1)
+            return too_much(p, &g.n);
+        p->parts[KIND_FRONT] = (uint16_t)--g.kind[0].count;
     }
-    if ((rc = add_slots(p, kinds, o->server_processes)) < 0)
+    if ((rc = add_slots(p, &g, o->server_processes)) < 0)
         return rc;
     for (const plan_road *r = plan_roads; r->from != 0; r++)
-        add_road(p, r, carrier_of(kinds, r), halvings);
+        add_road(p, &g, r, halvings);
     return E_OK;
+}
+
+void
+plan_describe_peers(const nodes *n, char *out, size_t room)
+{
+    size_t len = 0;
+    char   parts[256];
+
+    out[0] = '\0';
+    for (uint32_t i = 0; i < n->peers && len < room; i++) {
+        nodes_parts_text(n->peer_parts[i], parts, sizeof parts);
+        len += (size_t)snprintf(out + len, room - len, "node %s at %s: %s%s\n", n->peer[i].name,
+                                n->peer[i].endpoint, n->is_home ? "partitions " : "home, with the fronts", parts);
+    }
+}
+
+/* Actors of a kind on this node. */
+static uint32_t
+here(const plan *p, uint16_t kind)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < p->slots; i++)
+        n += addr_kind(p->slot[i].who) == kind;
+    return n;
 }
 
 void
@@ -313,9 +442,11 @@ plan_describe(const plan *p, char *out, size_t room)
     for (uint32_t i = 0; i < p->edges; i++)
         zmq += p->edge[i].carrier == CARRIER_ZMQ;
     for (uint16_t kind = 1; kind < KIND_MAX && len < room; kind++)
-        if (p->parts[kind] != 0)
-            len += (size_t)snprintf(out + len, room - len, "%s:%u ", kind_name(kind), p->parts[kind]);
+        if (here(p, kind) != 0)
+            len += (size_t)snprintf(out + len, room - len, "%s:%u ", kind_name(kind), here(p, kind));
     if (len < room)
-        (void)snprintf(out + len, room - len, "processes:%u lanes:%u zmq:%u", processes + shared,
-                       p->edges, zmq);
+        len += (size_t)snprintf(out + len, room - len, "processes:%u lanes:%u zmq:%u",
+                                processes + shared, p->edges, zmq);
+    if (len < room && p->peers > 0)
+        (void)snprintf(out + len, room - len, " nodes:%u", p->peers + 1);
 }

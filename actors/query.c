@@ -317,7 +317,8 @@ reader_of(query *q, uint16_t no, part_reader **out)
     int            rc;
 
     if (q->readers[no] == NULL) {
-        snprintf(scratch, sizeof scratch, "%s/reader.%u.%u", ak_run_dir(q->k), addr_part(ak_self(q->k)), no);
+        snprintf(scratch, sizeof scratch, "%s/reader.%u.%u.%u", ak_run_dir(q->k), addr_kind(ak_self(q->k)),
+                 addr_part(ak_self(q->k)), no);
         rc = part_reader_open(&q->readers[no], ak_data_dir(q->k), no,
                               ak_same_process(q->k, addr_of(KIND_INGEST, no)), scratch,
                               (o->storage_cache_mb << 20) / max_u64(board_parts(ak_board(q->k)), 1));
@@ -687,6 +688,8 @@ on_query(ak *k, void *self, const ak_msg *m)
     while (j->state != JOB_FREE)
         j++;
     end.rc = targets_open(&j->targets, view_of(m->body, m->len));
+    if (addr_kind(ak_self(k)) == KIND_READER)
+        j->targets.only = addr_part(ak_self(k)) + 1u;
     if (end.rc == E_OK)
         end.rc = scan_new(&j->scan);
     if (end.rc < 0) {
@@ -780,6 +783,16 @@ const ak_kind query_kind = {
     .name = "query",
     .self_size = sizeof(query),
     .number = KIND_QUERY,
+    .on = on,
+    .init = init,
+    .stop = stop,
+};
+
+/* The same beside a partition, for that partition alone: what a query actor on another node asks. */
+const ak_kind reader_kind = {
+    .name = "reader",
+    .self_size = sizeof(query),
+    .number = KIND_READER,
     .on = on,
     .init = init,
     .stop = stop,

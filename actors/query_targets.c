@@ -255,6 +255,7 @@ look_at(targets *t, const board *b, uint32_t no)
 
     if (!table_read(board_table(b, BOARD_MACHINES, 0), no, &m) || m.tenant != t->head.tenant
         || !(m.flags & BOARD_LIVE) || m.part >= board_parts(b)
+        || (t->only != 0 && m.part + 1u != t->only)
         || (t->head.group != 0 && m.group != t->head.group))
         return E_OK;
     m.no = no;

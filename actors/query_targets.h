@@ -26,6 +26,7 @@ typedef struct targets {
     view      *metrics;  /* likewise, in text */
     uint8_t   *text;
     uint32_t   looked_at; /* machines */
+    uint32_t   only;      /* machines of that partition alone, plus 1; 0: of every one */
     target    *at;
     uint32_t   count, room;
 } targets;

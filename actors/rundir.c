@@ -57,6 +57,8 @@ make_lanes(const rundir *r)
     for (uint32_t i = 0; i < r->plan.edges && rc >= 0; i++) {
         const edge_plan *e = &r->plan.edge[i];
 
+        if (e->side == EDGE_COMES_IN)
+            continue;
         rundir_lane_path(r, e, path);
         rc = lane_create(path, e->capacity, e->from, e->to, &r->generation);
     }
@@ -75,6 +77,8 @@ make_slots(const rundir *r)
             (rc = counters_create(r->path, who)) < 0)
             return rc;
     }
+    for (uint32_t i = 0; i < r->plan.fars && rc >= 0; i++)
+        rc = seat_create(r->path, r->plan.far[i].who);
     return E_OK;
 }
 
@@ -100,6 +104,10 @@ rundir_make(rundir *r)
     ASSERT(r->plan.slots <= SLOTS_MAX && r->plan.edges <= EDGES_MAX);
     r->magic = rundir_magic;
     crypto_uuid4(&r->generation);
+    r->epoch_base = 0;
+    if (r->plan.peers > 0)
+        crypto_random(&r->epoch_base, sizeof r->epoch_base);
+    r->epoch_base &= INT32_MAX;
     if ((rc = make_lanes(r)) < 0 || (rc = make_slots(r)) < 0 || (rc = write_node(r)) < 0)
         return err(rc, "run directory %s", r->path);
     return E_OK;

@@ -20,6 +20,7 @@ enum { RUNDIR_PATH_MAX = 88, DATA_PATH_MAX = 4096 };
 typedef struct rundir {
     uint64_t magic; /* with the size of this struct: another build's file is refused */
     uuid     generation;
+    uint32_t epoch_base; /* of its actors: where there are other nodes, no life of this one is like another */
     int32_t  listen_fd; /* inherited by number; -1: none */
     uint32_t loopback;
     char     path[RUNDIR_PATH_MAX];

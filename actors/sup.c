@@ -9,6 +9,7 @@
 #include "actors/sup_internal.h"
 
 #include "actors/ak_internal.h"
+#include "actors/nodes.h"
 #include "actors/plan.h"
 #include "proto/crypto.h"
 #include "proto/err.h"
@@ -313,8 +314,14 @@ prepare(sup *s)
 {
     int rc;
 
-    if ((rc = crypto_start()) < 0 || (rc = take_signals(s)) < 0 || (rc = sup__data_open(s)) < 0 ||
-        (rc = sup__listen(s)) < 0)
+    nodes n;
+
+    if ((rc = crypto_start()) < 0 || (rc = take_signals(s)) < 0 || (rc = nodes_read(&n, s->o)) < 0 ||
+        (rc = sup__data_open(s)) < 0)
+        return rc;
+    if (n.many && !n.is_home)
+        (void)snprintf(s->listen, sizeof s->listen, "none");
+    else if ((rc = sup__listen(s)) < 0)
         return rc;
     raise_limits();
     if ((rc = sup__run_make(s)) < 0)

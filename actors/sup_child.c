@@ -83,9 +83,10 @@ seat_new_life(sup *s, child *c, seat *at)
 {
     uint32_t epoch = atomic_load(&at->epoch);
 
-    (void)s;
     (void)c;
-    atomic_store(&at->restarts, epoch);
+    if (epoch == 0)
+        epoch = s->run.epoch_base;
+    atomic_store(&at->restarts, epoch - s->run.epoch_base);
     atomic_store(&at->state, SEAT_STARTING);
     atomic_store(&at->epoch, epoch + 1);
 }

@@ -3,6 +3,7 @@
  * The data directory's lock comes first; who holds it owns the run directory too, whose name follows from
  * it.  A run directory left by a killed server is removed as soon as the last of its processes is gone.
  */
+#include "actors/nodes.h"
 #include "actors/sup_internal.h"
 
 #include "proto/secrets.h"
@@ -39,24 +40,44 @@ sup__data_open(sup *s)
 }
 
 /* Partitions are the directories part.N; what is on disk rules. */
-static uint16_t
+static uint64_t
 partitions_in(const char *dir)
 {
     DIR           *d = opendir(dir);
     struct dirent *e;
-    uint32_t       parts = 0;
+    uint64_t       set = 0;
     unsigned       n;
     int            end;
 
     while (d != NULL && (e = readdir(d)) != NULL) {
         end = 0;
         if (sscanf(e->d_name, "part.%u%n", &n, &end) == 1 && e->d_name[end] == '\0' &&
-            n < BOARD_PARTS_MAX && n + 1 > parts)
-            parts = n + 1;
+            n < BOARD_PARTS_MAX)
+            set |= UINT64_C(1) << n;
     }
     if (d != NULL)
         (void)closedir(d);
-    return (uint16_t)parts;
+    return set;
+}
+
+/* Readings are where their partition's directory is: a setting does not move them. */
+static int
+make_plan(sup *s)
+{
+    uint64_t on_disk = partitions_in(s->run.data_dir);
+    uint64_t elsewhere = on_disk;
+    char     text[256];
+    int      rc = plan_make(&s->run.plan, s->o,
+                            (uint16_t)(on_disk == 0 ? 0 : 64 - __builtin_clzll(on_disk)));
+
+    for (uint32_t i = 0; i < s->run.plan.slots; i++)
+        if (addr_kind(s->run.plan.slot[i].who) == KIND_INGEST)
+            elsewhere &= ~(UINT64_C(1) << addr_part(s->run.plan.slot[i].who));
+    nodes_parts_text(elsewhere, text, sizeof text);
+    if (rc == E_OK && elsewhere != 0)
+        return err(E_CONFIG, "%s holds partition %s, which node.partitions does not name",
+                   s->run.data_dir, text);
+    return rc;
 }
 
 /* Only what is ours is removed: a directory of this user that holds a run directory's file, or nothing. */
@@ -94,7 +115,8 @@ make_board(const sup *s)
                             .machines = (uint32_t)s->o->limits_machines,
                             .rules = 65536,
                             .series = 1048576,
-                            .parts = s->run.plan.parts[KIND_INGEST] };
+                            .parts = s->run.plan.parts[KIND_INGEST],
+                            .tracked = s->run.plan.peers > 0 };
 
     (void)snprintf(path, sizeof path, "%s/board", s->run.path);
     if (mkdir(path, 0700) < 0)
@@ -119,7 +141,7 @@ sup__run_make(sup *s)
     int  rc;
     int  alive;
 
-    if ((rc = plan_make(&s->run.plan, s->o, partitions_in(s->run.data_dir))) < 0 ||
+    if ((rc = make_plan(s)) < 0 ||
         (rc = rundir_name(s->run.path, s->o->server_run_dir, s->run.data_dir)) < 0 ||
         (rc = clear_leftover(s->run.path)) < 0)
         return rc;

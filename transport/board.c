@@ -50,6 +50,8 @@ struct board {
     table          *t[REGISTRY_FILES];
     table          *part[BOARD_PARTS_MAX][PART_FILES];
     addr            writer;
+    uint64_t        copies;        /* a copier's partitions */
+    bool            copies_registry;
     words_constant  c;
     registry_words *registry;
     uint8_t        *fronts;     /* all of them, read-only */
@@ -121,6 +123,8 @@ create_file(const char *dir, const board_limits *l, enum board_file file, uint16
     if (heap > 0)
         heap = min_u64(max_u64(heap, HEAP_MIN), HEAP_MAX);
     file_name(path, dir, file, part);
+    if (l->tracked != 0)
+        return table_create_tracked(path, files[file].record_size, capacity, heap);
     return table_create(path, files[file].record_size, capacity, heap);
 }
 
@@ -161,17 +165,18 @@ board_create(const char *dir, const board_limits *limits)
 }
 
 static bool
-may_write(addr writer, enum board_file file, uint16_t part)
+may_write(const board *b, enum board_file file, uint16_t part)
 {
     if (file <= BOARD_RULES)
-        return addr_kind(writer) == KIND_REGISTRY;
-    return addr_kind(writer) == KIND_INGEST && addr_part(writer) == part;
+        return addr_kind(b->writer) == KIND_REGISTRY || b->copies_registry;
+    return (addr_kind(b->writer) == KIND_INGEST && addr_part(b->writer) == part) ||
+           (b->copies >> part & 1) != 0;
 }
 
 static int
 map_words(board *b, const char *dir)
 {
-    bool     registry = addr_kind(b->writer) == KIND_REGISTRY;
+    bool     registry = addr_kind(b->writer) == KIND_REGISTRY || b->copies_registry;
     bool     front = addr_kind(b->writer) == KIND_FRONT && addr_part(b->writer) < BOARD_FRONTS_MAX;
     char     path[PAGES_PATH_MAX];
     uint64_t len = 0;
@@ -189,7 +194,7 @@ map_words(board *b, const char *dir)
     }
     len = front_len(&b->c.limits);
     b->registry = pages_map(fd, PAGE_LEN, PAGE_LEN, registry);
-    b->fronts = pages_map(fd, 2 * PAGE_LEN, BOARD_FRONTS_MAX * len, false);
+    b->fronts = pages_map(fd, 2 * PAGE_LEN, BOARD_FRONTS_MAX * len, b->copies_registry);
     if (front)
         b->own = pages_map(fd, 2 * PAGE_LEN + addr_part(b->writer) * len, len, true);
     (void)close(fd);
@@ -215,8 +220,8 @@ table_at(board *b, enum board_file file, uint16_t part)
     return file <= BOARD_RULES ? &b->t[file] : &b->part[part][file - REGISTRY_FILES];
 }
 
-int
-board_open(board **out, const char *dir, addr writer)
+static int
+open_as(board **out, const char *dir, const board *who)
 {
     board *b = calloc(1, sizeof *b);
     char   path[PAGES_PATH_MAX];
@@ -225,13 +230,13 @@ board_open(board **out, const char *dir, addr writer)
     *out = NULL;
     if (b == NULL)
         return err(E_NOMEM, "board");
-    b->writer = writer;
+    *b = *who;
     rc = map_words(b, dir);
     for (int f = 0; f < BOARD_FILES && rc == E_OK; f++)
         for (uint16_t p = 0; rc == E_OK && p < (f <= BOARD_RULES ? 1 : b->c.limits.parts); p++) {
             file_name(path, dir, (enum board_file)f, p);
             rc = table_open(table_at(b, (enum board_file)f, p), path,
-                            may_write(writer, (enum board_file)f, p));
+                            may_write(b, (enum board_file)f, p));
         }
     if (rc < 0) {
         board_close(&b);
@@ -240,6 +245,18 @@ board_open(board **out, const char *dir, addr writer)
     forget_watchers(b);
     *out = b;
     return E_OK;
+}
+
+int
+board_open(board **b, const char *dir, addr writer)
+{
+    return open_as(b, dir, &(board){ .writer = writer });
+}
+
+int
+board_open_copier(board **b, const char *dir, uint64_t parts, bool registry)
+{
+    return open_as(b, dir, &(board){ .copies = parts, .copies_registry = registry });
 }
 
 void
@@ -697,6 +714,35 @@ static const front_words *
 front_at(const board *b, uint16_t front)
 {
     return (const front_words *)(const void *)(b->fronts + front * front_len(&b->c.limits));
+}
+
+view
+board_front_words(const board *b, uint16_t front)
+{
+    ASSERT(front < BOARD_FRONTS_MAX);
+    return view_of((const uint8_t *)front_at(b, front),
+                   sizeof(front_words) + (b->c.limits.tenants / 64 + 1) * sizeof(uint64_t));
+}
+
+void
+board_put_front_words(board *b, uint16_t front, view words)
+{
+    _Atomic uint64_t *to;
+
+    ASSERT(b->copies_registry);
+    if (front >= BOARD_FRONTS_MAX || words.len != board_front_words(b, front).len)
+        return;
+    to = (_Atomic uint64_t *)(void *)(b->fronts + front * front_len(&b->c.limits));
+    for (size_t i = 0; i < words.len / sizeof *to; i++)
+        atomic_store_explicit(&to[i], load_u64(words.at + i * sizeof *to), memory_order_release);
+}
+
+void
+board_put_sequences(board *b, uint64_t registry_seq, uint64_t rules_seq)
+{
+    ASSERT(b->copies_registry);
+    atomic_store(&b->registry->rules_seq, rules_seq);
+    atomic_store(&b->registry->registry_seq, registry_seq);
 }
 
 void

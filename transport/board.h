@@ -36,12 +36,16 @@ typedef struct board_limits { /* capacities; each a setting */
     uint32_t rules;    /*    65 536 */
     uint32_t series;   /* 1 048 576 a partition */
     uint32_t parts;
+    uint32_t tracked; /* 1: other nodes have copies of it */
 } board_limits;
 
 NODISCARD int board_create(const char *dir, const board_limits *limits);
 /* writer: which actor opens it; it may write the files the table above gives it, the rest is read-only.
  * 0 for a pure reader (tools). */
 NODISCARD int board_open(board **b, const char *dir, addr writer);
+/* For who copies from other nodes: may write what ingest writes of the partitions in `parts`, and, if so, what the
+ * registry and the fronts do. */
+NODISCARD int board_open_copier(board **b, const char *dir, uint64_t parts, bool registry);
 void board_close(board **b);
 
 enum board_flags { BOARD_LIVE = 1u << 0 }; /* not deleted, revoked, deactivated */
@@ -202,6 +206,10 @@ uint64_t board_rules_seq(const board *b);    /* bumped when a rule changed */
 void     board_bump_registry(board *b, bool rules_changed);
 /* A front says for which tenants it has live subscribers; ingest asks before it sends a FEED. */
 void     board_watch_tenant(board *b, uint16_t front, uint32_t tenant, bool live);
+/* The same words as a copier moves them: what a front says, in one piece; the two sequences. */
+view     board_front_words(const board *b, uint16_t front);
+void     board_put_front_words(board *b, uint16_t front, view words); /* others than that many bytes: not taken */
+void     board_put_sequences(board *b, uint64_t registry_seq, uint64_t rules_seq);
 bool     board_anyone_watches(const board *b);
 bool     board_front_watches(const board *b, uint16_t front, uint32_t tenant);
 

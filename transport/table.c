@@ -5,6 +5,7 @@
  *   8192     slots           capacity x { u64 seq, copy 0, copy 1 }, whole cache lines
  *   ...      heap            { u32 len, bytes } padded to 4
  *   ...      index areas     2^12, 2^13, ... entries of { u32 tag, u32 no }; `area` says which
+ *   ...      when tracked    which put changed it last: of 4096 records, of 64 records, of each record
  *
  * seq 0: no record; else copy seq & 1 is the record.  The writer fills the other copy, then stores
  * seq + 1.  A reader copies, then looks whether seq is still the same: if it is, nobody had begun
@@ -25,7 +26,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TABLE_ABI = 1, AREA_MIN_LOG = 12, AREA_MAX_LOG = 30, HEAP_START = 8, INTERNED = 4096 };
+enum { TABLE_ABI = 2, AREA_MIN_LOG = 12, AREA_MAX_LOG = 30, HEAP_START = 8, INTERNED = 4096 };
 enum { BACK_STEP = 256 * 1024 };
 #define TABLE_MAGIC UINT64_C(0x656c62617474616c) /* "lattable" */
 
@@ -36,7 +37,7 @@ typedef struct table_constant {
     uint32_t abi;
     uint32_t record_size;
     uint32_t capacity;
-    uint32_t spare;
+    uint32_t tracked;
     uint64_t heap_max;
 } table_constant;
 
@@ -45,6 +46,7 @@ typedef struct table_state {
     alignas(64) word heap_used;
     alignas(64) word area; /* log2 of the entries of the area in force; 0: no index yet */
     alignas(64) word index_used;
+    alignas(64) word changes;
 } table_state;
 
 struct table {
@@ -53,6 +55,7 @@ struct table {
     uint8_t     *slots;
     uint8_t     *heap;
     uint8_t     *index;
+    word        *wide, *narrow, *single; /* of a tracked one: by 4096, by 64, by one */
     uint32_t     slot_len;
     uint32_t     copy_len;
     uint32_t     record_size;
@@ -62,12 +65,15 @@ struct table {
     uint64_t     slots_at;
     uint64_t     heap_at;
     uint64_t     index_at;
+    uint64_t     changes_at;
+    bool         tracked;
     uint64_t     len;
     /* writer */
     int           fd;
     bool          writer;
     uint64_t      slots_backed;
     uint64_t      heap_backed;
+    uint64_t      single_backed;
     table_string *interned;
 };
 
@@ -77,6 +83,20 @@ static uint64_t
 area_offset(uint32_t log)
 {
     return ((UINT64_C(1) << log) - (UINT64_C(1) << AREA_MIN_LOG)) * sizeof(word);
+}
+
+enum { NARROW_LOG = 6, WIDE_LOG = 12 };
+
+static uint64_t
+wide_len(uint32_t capacity)
+{
+    return round_up(((uint64_t)(capacity >> WIDE_LOG) + 1) * sizeof(word), PAGE_LEN);
+}
+
+static uint64_t
+summaries_len(uint32_t capacity)
+{
+    return wide_len(capacity) + round_up(((uint64_t)(capacity >> NARROW_LOG) + 1) * sizeof(word), PAGE_LEN);
 }
 
 /* Everything that follows from the constant page. */
@@ -99,7 +119,11 @@ lay_out(table *t, const table_constant *c)
     t->heap_at = at;
     at += round_up(t->heap_max, PAGE_LEN);
     t->index_at = at;
-    t->len = at + area_offset(t->area_max_log + 1);
+    t->changes_at = round_up(at + area_offset(t->area_max_log + 1), PAGE_LEN);
+    t->tracked = c->tracked != 0;
+    t->len = t->tracked ? t->changes_at + summaries_len(c->capacity) +
+                              round_up((uint64_t)c->capacity * sizeof(word), PAGE_LEN)
+                        : at + area_offset(t->area_max_log + 1);
 }
 
 static bool
@@ -107,14 +131,15 @@ is_constant(const table_constant *c)
 {
     return c->magic == TABLE_MAGIC && c->abi == TABLE_ABI && c->record_size > 0 &&
            c->record_size <= TABLE_RECORD_MAX && c->capacity > 0 && c->capacity < UINT32_MAX &&
-           c->heap_max < UINT32_MAX;
+           c->heap_max < UINT32_MAX && c->tracked <= 1;
 }
 
-int
-table_create(const char *path, uint32_t record_size, uint32_t capacity, uint64_t heap_max)
+static int
+create(const char *path, uint32_t record_size, uint32_t capacity, uint64_t heap_max, bool tracked)
 {
     table_constant c = { .magic = TABLE_MAGIC,
                          .abi = TABLE_ABI,
+                         .tracked = tracked,
                          .record_size = record_size,
                          .capacity = capacity,
                          .heap_max = heap_max };
@@ -130,8 +155,22 @@ table_create(const char *path, uint32_t record_size, uint32_t capacity, uint64_t
         return err(rc, "table");
     if (pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
         rc = err(E_IO, "write");
+    if (rc == E_OK && tracked)
+        rc = pages_back(fd, t.changes_at, summaries_len(capacity));
     rc = pages_land(path, &fd, rc);
     return rc < 0 ? err(rc, "table %s", path) : E_OK;
+}
+
+int
+table_create(const char *path, uint32_t record_size, uint32_t capacity, uint64_t heap_max)
+{
+    return create(path, record_size, capacity, heap_max, false);
+}
+
+int
+table_create_tracked(const char *path, uint32_t record_size, uint32_t capacity, uint64_t heap_max)
+{
+    return create(path, record_size, capacity, heap_max, true);
 }
 
 static int
@@ -152,6 +191,9 @@ map_table(table *t)
     t->slots = t->base + t->slots_at;
     t->heap = t->base + t->heap_at;
     t->index = t->base + t->index_at;
+    t->wide = (word *)(void *)(t->base + t->changes_at);
+    t->narrow = (word *)(void *)(t->base + t->changes_at + wide_len(t->capacity));
+    t->single = (word *)(void *)(t->base + t->changes_at + summaries_len(t->capacity));
     return E_OK;
 }
 
@@ -470,6 +512,53 @@ is_entered(const table *t, uint64_t hash, uint32_t no)
     return false;
 }
 
+/* ---- what changed ---- */
+
+/* The words of a record, of its 64, of its 4096, and then how many there were: who reads the last one
+ * first finds everything up to it. */
+static void
+note_change(table *t, uint32_t no)
+{
+    uint64_t change = atomic_load_explicit(&t->state->changes, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&t->single[no - 1], change, memory_order_release);
+    atomic_store_explicit(&t->narrow[(no - 1) >> NARROW_LOG], change, memory_order_release);
+    atomic_store_explicit(&t->wide[(no - 1) >> WIDE_LOG], change, memory_order_release);
+    atomic_store_explicit(&t->state->changes, change, memory_order_release);
+}
+
+uint64_t
+table_changes(const table *t)
+{
+    return atomic_load_explicit(&t->state->changes, memory_order_acquire);
+}
+
+/* The first index after `at` that begins another group. */
+static inline uint32_t
+next_group(uint32_t at, uint32_t log)
+{
+    return ((at >> log) + 1) << log;
+}
+
+uint32_t
+table_changed(const table *t, uint64_t since, uint32_t from)
+{
+    uint32_t count = table_count(t);
+
+    ASSERT(t->tracked && from > 0);
+    for (uint32_t at = from - 1; at < count;) {
+        if (atomic_load_explicit(&t->wide[at >> WIDE_LOG], memory_order_acquire) <= since)
+            at = next_group(at, WIDE_LOG);
+        else if (atomic_load_explicit(&t->narrow[at >> NARROW_LOG], memory_order_acquire) <= since)
+            at = next_group(at, NARROW_LOG);
+        else if (atomic_load_explicit(&t->single[at], memory_order_acquire) <= since)
+            at++;
+        else
+            return at + 1;
+    }
+    return 0;
+}
+
 /* ---- putting ---- */
 
 static int
@@ -482,6 +571,9 @@ put_record(table *t, uint32_t no, const void *record)
 
     rc = back(t, t->slots, &t->slots_backed, (uint64_t)no * t->slot_len,
               (uint64_t)t->capacity * t->slot_len);
+    if (rc == E_OK && t->tracked)
+        rc = back(t, (const uint8_t *)t->single, &t->single_backed, (uint64_t)no * sizeof(word),
+                  (uint64_t)t->capacity * sizeof(word));
     if (rc < 0)
         return rc;
     seq = atomic_load_explicit(slot, memory_order_relaxed);
@@ -489,6 +581,8 @@ put_record(table *t, uint32_t no, const void *record)
     atomic_store_explicit(slot, seq + 1, memory_order_release);
     if (no > count)
         atomic_store_explicit(&t->state->count, no, memory_order_release);
+    if (t->tracked)
+        note_change(t, no);
     return E_OK;
 }
 

@@ -19,6 +19,9 @@ typedef uint32_t table_string; /* offset in the heap; 0 = empty */
 enum { TABLE_RECORD_MAX = 512 };
 
 NODISCARD int table_create(const char *path, uint32_t record_size, uint32_t capacity, uint64_t heap_max);
+/* The same, and it can be asked what was put since when: for who copies it to another place. */
+NODISCARD int table_create_tracked(const char *path, uint32_t record_size, uint32_t capacity,
+                                   uint64_t heap_max);
 NODISCARD int table_open(table **t, const char *path, bool writer);
 void table_close(table **t);
 
@@ -55,6 +58,11 @@ uint32_t    table_next(const table *t, table_probe *p);
  * offset: multiple of 8.  Writer-only store. */
 uint64_t table_word(const table *t, uint32_t no, size_t offset);
 void     table_word_store(table *t, uint32_t no, size_t offset, uint64_t value);
+
+/* Of a tracked table: how often it was put, ever; and the least number >= from (1, 2, ...) that was put after
+ * the since-th time, 0: none.  What is put meanwhile is seen now or counts as later. */
+uint64_t table_changes(const table *t);
+uint32_t table_changed(const table *t, uint64_t since, uint32_t from);
 
 /* Direct look at a record's bytes without a copy, for fields that never change. NULL: none yet. */
 const void *table_peek(const table *t, uint32_t no);

@@ -103,6 +103,7 @@ static const ak_on deaf[] = { { 0, 0, NULL } };
 const ak_kind front_kind = { .name = "front", .number = KIND_FRONT, .on = asker_on, .init = front_init };
 const ak_kind ingest_kind = { .name = "ingest", .number = KIND_INGEST, .on = server_on, .init = ingest_init };
 const ak_kind query_kind = { .name = "query", .number = KIND_QUERY, .on = deaf };
+const ak_kind reader_kind = { .name = "reader", .number = KIND_READER, .on = deaf };
 const ak_kind alert_kind = { .name = "alert", .number = KIND_ALERT, .on = deaf };
 const ak_kind registry_kind = { .name = "registry", .number = KIND_REGISTRY, .on = deaf };
 const ak_kind worker_kind = { .name = "worker", .number = KIND_WORKER, .on = deaf };
