@@ -172,25 +172,44 @@ typedef struct result_point {
 } result_point;
 _Static_assert(sizeof(result_point) == 40, "layout");
 
+/* ---- MSG_ERASE: front -> ingest ---------------------------------------------------------
+ * erase_ask, then u32 series[series_count]. */
+typedef struct erase_ask {
+    int64_t  from_us; /* [from, to) */
+    int64_t  to_us;
+    uint32_t series_count;
+    uint32_t tenant;
+    uint64_t spare;
+} erase_ask;
+_Static_assert(sizeof(erase_ask) == 32, "layout");
+
 /* ---- MSG_HEADS: query -> ingest -------------------------------------------------------
- * heads_ask, then u32 series[series_count].  Answer: parts of head_rows, each with rows of one
- * series in order of acceptance (lsn); the final part has series 0, rows 0.
+ * heads_ask, then u32 series[series_count].  Answer: parts of head_rows, each of one series and kind; the final part
+ * has series 0, rows 0.  With sum_us, the rows of a series that came in the order of their times may be summed up in
+ * pieces that do not cross a multiple of it: for whom figures do.
  */
 typedef struct heads_ask {
     int64_t  start_us; /* rows with time in [start, end) only */
     int64_t  end_us;
     uint32_t series_count;
     uint32_t spare;
-    uint64_t spare2;
+    int64_t  sum_us; /* 0: rows */
 } heads_ask;
 _Static_assert(sizeof(heads_ask) == 32, "layout");
+enum head_kind {
+    HEAD_ROWS,  /* head_row, in order of acceptance */
+    HEAD_SUMS,  /* chunk_summary of storage/part.h, in order of time */
+    HEAD_ERASED, /* erased_row */
+    HEAD_KINDS
+};
 typedef struct head_rows {
     uint32_t series;
     uint32_t rows;
     uint64_t lsn;        /* of the head's first row: all rows of a head are newer than any chunk sealed before */
     uint64_t sealed_seq; /* final part: chunks must be read at this RocksDB sequence or later */
-    uint64_t spare;
-} head_rows; /* followed by head_row[rows] */
+    uint32_t kind;
+    uint32_t spare;
+} head_rows; /* followed by rows records of that kind */
 _Static_assert(sizeof(head_rows) == 32, "layout");
 typedef struct head_row {
     int64_t time_us;

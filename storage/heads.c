@@ -292,6 +292,25 @@ heads_drop(heads *h, uint32_t at)
 }
 
 uint32_t
+heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us)
+{
+    head    *d = at_number(h, at);
+    uint32_t kept = 0;
+
+    ASSERT(d->series != 0);
+    for (uint32_t i = 0; i < d->count; i++)
+        if (d->rows[i].time_us < from_us || d->rows[i].time_us >= to_us)
+            d->rows[kept++] = d->rows[i];
+    if (d->count >= d->ripe_at && kept < d->ripe_at) {
+        leave_ripe(h, d);
+        d->ripe_before = d->ripe_after = 0;
+    }
+    h->row_count -= d->count - kept;
+    d->count = kept;
+    return kept;
+}
+
+uint32_t
 heads_oldest(const heads *h)
 {
     return h->oldest;

@@ -34,6 +34,8 @@ void   heads_free(heads **h);
 uint32_t heads_append(heads *h, uint32_t at, uint32_t series, const head_row *row, uint64_t lsn);
 const head *heads_at(const heads *h, uint32_t at); /* at > 0 and in use */
 void     heads_drop(heads *h, uint32_t at);
+/* Takes the rows with from <= time < to out; how many stay (the caller drops a head without rows). */
+uint32_t heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us);
 /* Three misses a row, each asked for ahead: its series (series.h), its head, the place in the head's rows. */
 void     heads_prefetch(const heads *h, uint32_t at);
 void     heads_prefetch_row(const heads *h, uint32_t at);

@@ -4,7 +4,7 @@
  *   rollups   +--------+----------+----------------+--------+-----+
  *             | day    | series   | first time     | gen    | lsn |   big-endian; day and time with the sign bit
  *             +--------+----------+----------------+--------+-----+   flipped, so that they sort as numbers
- *   erased    lsn u64 (big-endian) -> version u8 | zeros[3] | series u32 | from i64 | to i64
+ *   erased    lsn u64 | series u32 -> version u8 | zeros[7] | from i64 | to i64        (the key big-endian)
  *   series    | series |   -> version u8 | zeros[3] | machine u32 | tenant u32 | metric_len u16 | unit_len u16
  *             +--------+      | defined_lsn u64 | metric | unit          (little-endian)
  *   latest    | series |   -> version u8 | zeros[7] | time i64 | value f64 | lsn u64 | sealed_lsn u64
@@ -20,7 +20,7 @@
 
 #include "proto/base.h"
 
-enum { KEY_CHUNK_LEN = 24, KEY_VALUE_VERSION = 1 };
+enum { KEY_CHUNK_LEN = 24, KEY_ERASED_LEN = 12, KEY_VALUE_VERSION = 1 };
 #define KEY_DAY_US ((int64_t)86400 * 1000000)
 
 enum part_family {
@@ -69,6 +69,13 @@ key_get_chunk(const uint8_t in[KEY_CHUNK_LEN])
                         .lsn = load_be64(in + 16) & KEY_LSN_MAX };
 }
 
+static inline void
+key_put_erased(uint8_t out[KEY_ERASED_LEN], uint64_t lsn, uint32_t series)
+{
+    store_be64(out, lsn);
+    store_be32(out + 8, series);
+}
+
 typedef struct series_value {
     uint8_t  version;
     uint8_t  spare[3];
@@ -99,8 +106,7 @@ _Static_assert(sizeof(meta_value) == 16, "layout");
 
 typedef struct erased_value {
     uint8_t  version;
-    uint8_t  spare[3];
-    uint32_t series;
+    uint8_t  spare[7];
     int64_t  from_us, to_us;
 } erased_value;
 _Static_assert(sizeof(erased_value) == 24, "layout");

@@ -9,8 +9,10 @@
  *   +------+-------+----------------------------------------------------------+
  *   | kind | count | ITEM_SERIES: series_item, metric, unit; `count` bytes,   |
  *   +------+-------+              padded to 8                                 |
+ *   | kind | count | ITEM_ERASE:  erase_item, series u32[]; `count` bytes,    |
+ *   +------+-------+              padded to 8                                 |
  *
- * A row's lsn is its block's first lsn and its place among the block's rows.  The definition of a series is always
+ * A row's lsn is its block's first lsn and its place among the block's rows; a delete has one place there too.  The definition of a series is always
  * journaled before, or in the same block as, the first row with its number; where a block is forgotten, its
  * definitions go into the next one.
  *
@@ -28,7 +30,7 @@
 #include "storage/patience.h"
 #include "storage/part_inner.h"
 
-enum item_kind { ITEM_ROWS = 1, ITEM_SERIES = 2 };
+enum item_kind { ITEM_ROWS = 1, ITEM_SERIES = 2, ITEM_ERASE = 3 };
 
 enum {
     METRIC_LEN_MAX = 1020,
@@ -51,6 +53,11 @@ typedef struct series_item {
 } series_item;
 _Static_assert(sizeof(series_item) == 16, "layout");
 
+typedef struct erase_item {
+    int64_t from_us, to_us;
+} erase_item;
+_Static_assert(sizeof(erase_item) == 16, "layout");
+
 /* One item, judged: everything it points to is inside the payload. */
 typedef struct item {
     enum item_kind     kind;
@@ -58,8 +65,39 @@ typedef struct item {
     const reading_row *row;
     series_item        series;
     series_name        name;
+    erase_item         erase;
+    const uint8_t     *erased; /* u32 each */
+    uint32_t           erased_count;
     view               whole; /* with head and padding */
 } item;
+
+static int
+judge_series(item *it, const uint8_t *at, uint32_t len)
+{
+    series_item *s = &it->series;
+
+    if (len < sizeof *s)
+        return E_BAD;
+    memcpy(s, at, sizeof *s);
+    if (sizeof *s + s->metric_len + s->unit_len != len || s->number == 0 || s->machine == 0)
+        return E_BAD;
+    it->name = (series_name){ .machine = s->machine,
+                              .tenant = s->tenant,
+                              .metric = view_of(at + sizeof *s, s->metric_len),
+                              .unit = view_of(at + sizeof *s + s->metric_len, s->unit_len) };
+    return 1;
+}
+
+static int
+judge_erase(item *it, const uint8_t *at, uint32_t len)
+{
+    if (len < sizeof it->erase || (len - sizeof it->erase) % 4 != 0)
+        return E_BAD;
+    memcpy(&it->erase, at, sizeof it->erase);
+    it->erased = at + sizeof it->erase;
+    it->erased_count = (uint32_t)(len - sizeof it->erase) / 4;
+    return 1;
+}
 
 /* 1: the next one; 0: no more; E_BAD. */
 static int
@@ -67,6 +105,7 @@ next_item(view *payload, item *out)
 {
     item_head h;
     uint64_t  len;
+    int       rc = 1;
 
     if (payload->len == 0)
         return 0;
@@ -74,26 +113,18 @@ next_item(view *payload, item *out)
         return E_BAD;
     memcpy(&h, payload->at, sizeof h);
     len = h.kind == ITEM_ROWS ? (uint64_t)h.count * sizeof(reading_row) : round_up(h.count, 8);
-    if ((h.kind != ITEM_ROWS && h.kind != ITEM_SERIES) || len > payload->len - sizeof h)
+    if (h.kind < ITEM_ROWS || h.kind > ITEM_ERASE || len > payload->len - sizeof h)
         return E_BAD;
     *out = (item){ .kind = h.kind,
                    .rows = h.count,
                    .row = (const reading_row *)(const void *)(payload->at + sizeof h),
                    .whole = view_of(payload->at, sizeof h + len) };
-    if (h.kind == ITEM_SERIES) {
-        const uint8_t *at = payload->at + sizeof h;
-        series_item   *s = &out->series;
-
-        if (h.count < sizeof *s)
-            return E_BAD;
-        memcpy(s, at, sizeof *s);
-        if (sizeof *s + s->metric_len + s->unit_len != h.count || s->number == 0 || s->machine == 0)
-            return E_BAD;
-        out->name = (series_name){ .machine = s->machine,
-                                   .tenant = s->tenant,
-                                   .metric = view_of(at + sizeof *s, s->metric_len),
-                                   .unit = view_of(at + sizeof *s + s->metric_len, s->unit_len) };
-    }
+    if (h.kind == ITEM_SERIES)
+        rc = judge_series(out, payload->at + sizeof h, h.count);
+    else if (h.kind == ITEM_ERASE)
+        rc = judge_erase(out, payload->at + sizeof h, h.count);
+    if (rc < 0)
+        return rc;
     *payload = view_of(payload->at + sizeof h + len, payload->len - sizeof h - len);
     return 1;
 }
@@ -198,6 +229,16 @@ show_rows(part *p, const item *it, uint64_t lsn, part_row_fn *row_fn, void *ctx)
     }
 }
 
+static void
+show_erase(part *p, const item *it, uint64_t lsn)
+{
+    for (uint32_t i = 0; i < it->erased_count; i++)
+        part_erase_show(p, &(erasure){ .series = load_u32(it->erased + i * 4),
+                                       .from_us = it->erase.from_us,
+                                       .to_us = it->erase.to_us,
+                                       .lsn = lsn });
+}
+
 /* Whoever listens counts its own trouble (a full board): the series exists all the same. */
 static void
 tell_series(part *p, uint32_t number)
@@ -233,6 +274,10 @@ part_show(part *p, part_row_fn *row_fn, void *ctx)
     payload = b->payload;
     tell_defined(p, payload);
     while (next_item(&payload, &it) == 1) {
+        if (it.kind == ITEM_ERASE) {
+            show_erase(p, &it, lsn++);
+            p->staged_erasures -= it.erased_count;
+        }
         if (it.kind != ITEM_ROWS)
             continue;
         show_rows(p, &it, lsn, row_fn, ctx);
@@ -500,6 +545,35 @@ part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, u
     return E_OK;
 }
 
+int
+part_stage_erase(part *p, const part_erased *e, const part_source *source, uint64_t *first_lsn)
+{
+    erase_item erase = { e->from_us, e->to_us };
+    item_head  h = { ITEM_ERASE, (uint32_t)(sizeof erase + e->count * sizeof *e->series) };
+    uint8_t   *at;
+
+    *first_lsn = p->next_lsn;
+    if (p->erasure_count + p->staged_erasures + e->count > ERASURES_MAX)
+        return err(E_LIMIT, "%u deletes are not carried through yet", p->erasure_count);
+    if (part_has_staged(p) && !uuid_eq(&p->building.generation, &source->generation))
+        return E_FULL;
+    if (!p->building.open)
+        begin_block(p, &source->generation);
+    p->building.generation = source->generation;
+    if (journal_building_len(p->journal) + sizeof h + h.count + 8 + p->flying_definitions > JOURNAL_BLOCK_MAX)
+        return E_FULL;
+    at = journal_append(p->journal, (uint32_t)sizeof h + h.count);
+    ASSERT(at != NULL);
+    memcpy(at, &h, sizeof h);
+    memcpy(at + sizeof h, &erase, sizeof erase);
+    memcpy(at + sizeof h + sizeof erase, e->series, e->count * sizeof *e->series);
+    journal_mark_applied(p->journal, source->from, source->pos_end);
+    p->staged_erasures += e->count;
+    p->next_lsn++;
+    p->building.rows++;
+    return E_OK;
+}
+
 bool
 part_has_staged(const part *p)
 {
@@ -540,6 +614,8 @@ part_forget(part *p)
     ASSERT(b != NULL);
     payload = b->payload;
     while (next_item(&payload, &it) == 1) {
+        if (it.kind == ITEM_ERASE)
+            p->staged_erasures -= it.erased_count;
         if (it.kind != ITEM_SERIES)
             continue;
         if (p->building.open)
@@ -633,6 +709,8 @@ replay_block(void *ctx, const journal_block *b)
         if (it.kind == ITEM_SERIES && replay_series(p, &it, b->first_lsn) < 0)
             bad++;
     for (payload = b->payload; next_item(&payload, &it) == 1;) {
+        if (it.kind == ITEM_ERASE)
+            show_erase(p, &it, lsn++);
         if (it.kind != ITEM_ROWS)
             continue;
         replay_rows(p, &it, lsn);
@@ -700,6 +778,27 @@ load_latest(part *p, view key, view value)
     s->latest_lsn = v.lsn;
     s->sealed_lsn = v.sealed_lsn;
     p->next_lsn = max_u64(p->next_lsn, max_u64(v.lsn, v.sealed_lsn) + 1);
+    return E_OK;
+}
+
+static int
+load_erased(part *p, view key, view value)
+{
+    erased_value v;
+
+    if (key.len != KEY_ERASED_LEN || value.len != sizeof v)
+        return E_BAD;
+    memcpy(&v, value.at, sizeof v);
+    if (v.version != KEY_VALUE_VERSION)
+        return err(E_NEWER, "a delete of version %u", v.version);
+    if (load_be32(key.at + 8) == 0 || v.from_us >= v.to_us || p->erasure_count == ERASURES_MAX)
+        return E_BAD;
+    part_erase_loaded(p, &(erasure){ .series = load_be32(key.at + 8),
+                                     .stored = true,
+                                     .from_us = v.from_us,
+                                     .to_us = v.to_us,
+                                     .lsn = load_be64(key.at) });
+    p->next_lsn = max_u64(p->next_lsn, load_be64(key.at) + 1);
     return E_OK;
 }
 
@@ -783,6 +882,8 @@ load(part *p, journal_report *report)
         rc = load_family(p, PART_SERIES, load_series);
     if (rc == E_OK)
         rc = load_family(p, PART_LATEST, load_latest);
+    if (rc == E_OK)
+        rc = load_family(p, PART_ERASED, load_erased);
     p->shown_lsn = trimmed;
     if (rc == E_OK)
         rc = journal_open(&p->journal, p->dir, &config, trimmed, replay_block, p, report);
@@ -849,6 +950,9 @@ part_abandon(part **pp)
     free(p->spare_rows);
     free(p->chunk);
     chunk_scratch_free(&p->scratch);
+    free(p->erasures);
+    free(p->merges);
+    free(p->gathered);
     free(p);
     *pp = NULL;
 }
@@ -901,8 +1005,10 @@ uint64_t
 part_oldest_unstored(const part *p)
 {
     const unstored *u = &p->unstored;
+    uint64_t        erased = part_erase_unstored(p);
+    uint64_t        defined = u->first < u->end ? series_at(p->map, u->series[u->first])->defined_lsn : 0;
 
-    return u->first < u->end ? series_at(p->map, u->series[u->first])->defined_lsn : 0;
+    return defined != 0 && (erased == 0 || defined < erased) ? defined : erased;
 }
 
 void
@@ -924,5 +1030,8 @@ part_stat(const part *p, part_stats *out)
                          .journal_bytes = journal_written_bytes(p->journal),
                          .journal_syncs = journal_syncs(p->journal),
                          .journal_used = journal_used_bytes(p->journal),
-                         .replayed_rows = p->replayed_rows };
+                         .replayed_rows = p->replayed_rows,
+                         .merged_chunks = p->merged_chunks,
+                         .erasures = p->erasure_count,
+                         .merges_waiting = p->merge_end - p->merge_first };
 }

@@ -38,7 +38,7 @@ typedef struct part_events {
     void *ctx;
     /* A series exists (at open: each; later: a new one, or its unit changed).  The answer is not looked at. */
     int (*series)(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit);
-    /* The newest reading of a series (at open only). */
+    /* The newest reading of a series: at open, and when it was erased; lsn 0: it has none. */
     void (*latest)(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn);
 } part_events;
 
@@ -65,6 +65,15 @@ typedef struct part_source {
 NODISCARD int part_check(view body); /* E_BAD: counts do not fit, an index or number out of range */
 NODISCARD int part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, uint32_t *rejected);
 
+/* Stages a delete: readings of these series with from <= time < to that were accepted before it are gone when its block
+ * is shown; those accepted later are not.  E_FULL as above; E_LIMIT: too many that are not carried through yet. */
+typedef struct part_erased {
+    const uint32_t *series;
+    uint32_t        count;
+    int64_t         from_us, to_us;
+} part_erased;
+NODISCARD int part_stage_erase(part *p, const part_erased *e, const part_source *source, uint64_t *first_lsn);
+
 bool part_has_staged(const part *p);
 /* Closes the block that is being built; then part_write() (any one thread) makes it durable. */
 void part_end_block(part *p, int64_t wall_us);
@@ -81,6 +90,13 @@ void part_forget(part *p);
  * and opened anew, under its readers, as soon as there is space).  E_GONE: only a fresh part_open() gets it right. */
 bool part_tend(part *p, int *rc);
 
+/* A bounded piece of merging: chunks of a day that overlap or are small become few, what was erased leaves them.
+ * True: there is more. */
+bool part_merge(part *p, int *rc);
+bool part_merge_waits(const part *p); /* there is something to merge */
+/* The owner has been idle: memory goes into table files, and files with much that was merged away are compacted. */
+void part_settle(part *p);
+
 /* Trimming needs RocksDB's log synced, which takes as long as a disk takes: begin, then part_sync() from any one
  * thread while the owner goes on, then end.  Begin: false when there is nothing to trim. */
 bool part_begin_sync(part *p);
@@ -96,10 +112,13 @@ typedef struct head_view {
 head_view part_head(const part *p, uint32_t series);
 uint64_t  part_sealed_seq(const part *p); /* RocksDB sequence at which every sealed row is readable */
 uint64_t  part_next_lsn(const part *p);
+/* What was erased of a series and is not carried through, oldest first: up to room of them; how many there are. */
+uint32_t  part_erasures(const part *p, uint32_t series, erased_row *out, uint32_t room);
 
 typedef struct part_stats {
     uint64_t series, head_rows, head_bytes, chunks, chunk_bytes, journal_bytes, journal_syncs, journal_used;
     uint64_t replayed_rows;
+    uint64_t merged_chunks, erasures, merges_waiting;
 } part_stats;
 void part_stat(const part *p, part_stats *out);
 

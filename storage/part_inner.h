@@ -57,6 +57,23 @@ typedef struct unstored {
     uint32_t  first, end, room; /* a queue in an array */
 } unstored;
 
+/* A delete that is not carried through in all chunks yet. */
+typedef struct erasure {
+    uint32_t series;
+    bool     stored;  /* in the database */
+    int64_t  from_us, to_us;
+    uint64_t lsn;
+    int64_t  done_us; /* chunks that begin before are carried through */
+} erasure;
+
+enum { ERASURES_MAX = 1 << 16, MERGES_MAX = 1 << 16 };
+
+/* A day of a series whose chunks may be merged. */
+typedef struct merge_task {
+    uint32_t series;
+    int32_t  day;
+} merge_task;
+
 typedef struct part_block {
     bool     open;
     uint64_t first_lsn;
@@ -99,6 +116,16 @@ struct part {
     int          sync_rc;
     char         sync_text[256];
     uint64_t     sealed_chunks, sealed_bytes, sealed_rows;
+    erasure     *erasures; /* by lsn */
+    uint32_t     erasure_count, erasure_room;
+    uint32_t     staged_erasures; /* in blocks that are not shown yet */
+    merge_task  *merges; /* a ring of MERGES_MAX; made at first use */
+    uint64_t     merge_first, merge_end;
+    head_row    *gathered; /* scratch of merging */
+    uint64_t     merged_rows, merged_chunks, erased_rows;
+    uint32_t     merge_tries;  /* sets of the day in front that were rewritten */
+    uint64_t     dead_rows;    /* of chunks that were merged away since the last compaction that was asked for */
+    uint64_t     settled_seq;
 };
 
 /* ---- part_seal.c ---- */
@@ -109,12 +136,33 @@ size_t part_put_chunk(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, 
 /* Rows in order of acceptance become rows by time, of equal times the last: they, or a buffer of p's. */
 const head_row *part_ordered(part *p, const head_row *rows, uint32_t *count);
 
+/* ---- part_erase.c ---- */
+void part_erase_loaded(part *p, const erasure *e);                   /* from the database, at open */
+void part_erase_show(part *p, const erasure *e);                     /* durable; heads and latest follow */
+bool part_erase_covers(const part *p, uint32_t series, int64_t time_us, uint64_t lsn);
+/* Those not in the database yet go into the batch, STORE_ERASURES at most; how many. */
+uint32_t part_erase_store(part *p, rocksdb_writebatch_t *batch);
+void     part_erase_stored(part *p, uint32_t count);
+uint64_t part_erase_unstored(const part *p); /* the oldest lsn; 0: none */
+void     part_erase_forget(part *p, uint32_t at);
+
+/* ---- part_merge.c ---- */
+void part_merge_note(part *p, uint32_t series, const chunk_summary *sealed);
+
+/* ---- part_read.c ---- */
+part_reader *part_reader_inside(part *p); /* of the owner itself; free it by part_reader_close */
+/* The last day, at most *day, that has chunks of the series; false: none. */
+bool chunk_cursor_day_before(chunk_cursor *c, uint32_t series, int64_t *day);
+
+/* ---- part_seal.c ---- */
+void part_put_latest(part *p, rocksdb_writebatch_t *batch, uint32_t series, uint64_t sealed_lsn);
+
 /* ---- part_mend.c ---- */
 void          part_break(part *p, int rc); /* sealing or syncing failed */
 NODISCARD int part_mend(part *p);          /* 0: it takes writes again */
 void          part_touch_log(part *p); /* syncs the log once, so that an error in it is no assert later */
 
-/* The oldest lsn that the journal must keep for definitions; 0: none. */
+/* The oldest lsn that the journal must keep for definitions and deletes; 0: none. */
 uint64_t part_oldest_unstored(const part *p);
 
 #endif

@@ -60,6 +60,8 @@ compare_sealed(part *p)
         if (number == 0 || number > series_count(p->map) || len != sizeof v)
             continue;
         memcpy(&v, value, sizeof v);
+        if (v.sealed_lsn == 0) /* written for a delete */
+            continue;
         if (v.sealed_lsn == series_at(p->map, number)->sealed_lsn)
             same++;
         else

@@ -31,6 +31,7 @@ struct part_reader {
     part_db *db;
     rocks   *rocks;
     bool     follows;
+    bool     inside; /* the database is the owner's, which outlives it */
     uint64_t damaged;
     char     dir[FS_PATH_MAX];
 };
@@ -81,6 +82,19 @@ part_reader_open(part_reader **out, const char *dir, uint16_t number, bool same_
     return E_OK;
 }
 
+part_reader *
+part_reader_inside(part *p)
+{
+    part_reader *r = calloc(1, sizeof *r);
+
+    ASSERT(r != NULL);
+    r->db = p->db;
+    r->rocks = p->rocks;
+    r->inside = true;
+    memcpy(r->dir, p->dir, sizeof r->dir);
+    return r;
+}
+
 void
 part_reader_close(part_reader **rp)
 {
@@ -88,9 +102,9 @@ part_reader_close(part_reader **rp)
 
     if (r == NULL)
         return;
-    if (r->follows)
+    if (!r->inside && r->follows)
         part_db_unfollow(&r->db);
-    else
+    else if (!r->inside)
         part_db_release(&r->db);
     free(r);
     *rp = NULL;
@@ -232,6 +246,31 @@ go_to_day(chunk_cursor *c)
     key_put_chunk(key, (chunk_key){ .day = (int32_t)c->day, .series = c->series, .first_us = INT64_MIN });
     rocksdb_iter_seek(c->db.it[c->slot], (const char *)key, sizeof key);
     return E_OK;
+}
+
+bool
+chunk_cursor_day_before(chunk_cursor *c, uint32_t number, int64_t *day)
+{
+    bool there = false;
+
+    part_db_enter(c->reader->db);
+    c->slot = 0;
+    if (!c->db.gone && part_db_view_iter(&c->db, 0, PART_ROLLUPS) == E_OK) {
+        chunk_key k = { .day = INT32_MAX };
+
+        for (; !there && k.day >= INT32_MIN / 2; *day = there ? k.day : k.day - (k.series <= number)) {
+            uint8_t key[KEY_CHUNK_LEN];
+
+            key_put_chunk(key, (chunk_key){ (int32_t)*day, number, INT64_MAX, KEY_GEN_MAX, KEY_LSN_MAX });
+            rocksdb_iter_seek_for_prev(c->db.it[0], (const char *)key, sizeof key);
+            if (!key_under(c, &k))
+                break;
+            there = k.series == number;
+        }
+    }
+    c->slot_day[0] = INT64_MIN;
+    part_db_leave(c->reader->db);
+    return there;
 }
 
 /* A block of the file that cannot be read hides the rest of this day. */

@@ -34,14 +34,8 @@ typedef struct sealing {
     uint32_t              count;
     uint64_t              rows, chunks, bytes;
     uint32_t              stored; /* definitions */
+    uint32_t              erasures;
 } sealing;
-
-static void
-put(sealing *s, enum part_family family, view key, view value)
-{
-    rocksdb_writebatch_put_cf(s->batch, s->p->rocks->cf[family], (const char *)key.at, key.len,
-                              (const char *)value.at, value.len);
-}
 
 /* ---- order ---- */
 
@@ -152,12 +146,13 @@ put_chunk(sealing *s, uint32_t number, uint64_t lsn, const head_row *rows, uint3
 
     s->bytes += part_put_chunk(s->p, s->batch, &k, rows, count, false);
     s->chunks++;
+    part_merge_note(s->p, number, &(chunk_summary){ .count = count, .first_us = rows->time_us });
 }
 
-static void
-put_latest(sealing *s, uint32_t number, uint64_t sealed_lsn)
+void
+part_put_latest(part *p, rocksdb_writebatch_t *batch, uint32_t number, uint64_t sealed_lsn)
 {
-    const series *r = series_at(s->p->map, number);
+    const series *r = series_at(p->map, number);
     latest_value  v = { .version = KEY_VALUE_VERSION,
                         .time_us = r->latest_us,
                         .value = r->latest,
@@ -166,7 +161,8 @@ put_latest(sealing *s, uint32_t number, uint64_t sealed_lsn)
     uint8_t       key[4];
 
     store_be32(key, number);
-    put(s, PART_LATEST, view_of(key, sizeof key), view_of(&v, sizeof v));
+    rocksdb_writebatch_put_cf(batch, p->rocks->cf[PART_LATEST], (const char *)key, sizeof key, (const char *)&v,
+                              sizeof v);
 }
 
 static void
@@ -184,7 +180,7 @@ seal_head(sealing *s, uint32_t at)
             to++;
         put_chunk(s, d->series, d->last_lsn, rows + from, to - from);
     }
-    put_latest(s, d->series, d->last_lsn);
+    part_put_latest(s->p, s->batch, d->series, d->last_lsn);
     s->at[s->count++] = at;
     s->rows += d->count;
 }
@@ -272,6 +268,7 @@ drop_sealed(sealing *s)
         series_at(p->map, p->unstored.series[p->unstored.first++])->unstored = 0;
     if (p->unstored.first == p->unstored.end)
         p->unstored.first = p->unstored.end = 0;
+    part_erase_stored(p, s->erasures);
     p->sealed_rows += s->rows;
     p->sealed_chunks += s->chunks;
     p->sealed_bytes += s->bytes;
@@ -288,7 +285,7 @@ seal(part *p)
     if (rc < 0)
         return rc;
     s.batch = rocksdb_writebatch_create();
-
+    s.erasures = part_erase_store(p, s.batch); /* first: what a seal says of its series is newer */
     seal_some(&s);
     store_series(&s);
     if (rocksdb_writebatch_count(s.batch) > 0) {
@@ -376,12 +373,13 @@ part_tend(part *p, int *rc)
     *rc = p->broken < 0 ? part_mend(p) : E_OK;
     if (*rc < 0 || p->syncing) /* RocksDB's assert: no sync of a log that a write has failed on meanwhile */
         return false;
-    if (heads_ripest(p->heads) != 0 || p->unstored.first < p->unstored.end || is_pressed(p))
+    if (heads_ripest(p->heads) != 0 || p->unstored.first < p->unstored.end || part_erase_unstored(p) != 0 ||
+        is_pressed(p))
         *rc = seal(p);
     if (*rc == E_OK)
         *rc = trim(p);
     if (*rc < 0)
         return false;
     return heads_ripest(p->heads) != 0 || (is_pressed(p) && heads_oldest(p->heads) != 0) ||
-           p->unstored.first < p->unstored.end;
+           p->unstored.first < p->unstored.end || part_erase_unstored(p) != 0;
 }

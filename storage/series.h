@@ -15,7 +15,9 @@ typedef struct series {
     uint32_t metric; /* strings, by number */
     uint32_t unit;
     uint32_t head; /* in heads.h; 0: none */
-    uint32_t unstored; /* its definition is not in the database yet */
+    uint8_t  unstored; /* its definition is not in the database yet */
+    uint8_t  smalls;   /* small chunks sealed since it was last put in line for merging */
+    uint16_t small_day; /* the day they are of, its low bits */
     uint64_t sealed_lsn;
     uint64_t defined_lsn; /* of the block with its newest definition */
     int64_t  latest_us;
