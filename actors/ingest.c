@@ -20,8 +20,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { WRITE_ATTEMPTS = 3, IDLE_TENDS = 4, SAVE_EVERY_S = 10 };
+enum { WRITE_ATTEMPTS = 3, IDLE_TENDS = 4, SAVE_EVERY_S = 10, BUSY_MERGES = 2, IDLE_MERGES = 16, IDLE_SETTLE = 3 };
 #define TEND_NS   (20ull * 1000000)
+#define MERGE_NS  (3ull * 1000000)
 #define SECOND_NS 1000000000ull
 
 /* ---- handlers ---- */
@@ -65,6 +66,37 @@ on_readings(ak *k, void *self, const ak_msg *m)
     a = remember(in, m, rc < 0 ? rc : rejected > 0 ? E_LIMIT : E_OK);
     a->lsn = lsn;
     a->rows = rc < 0 ? 0 : head.rows - rejected;
+    return AK_DONE;
+}
+
+static ak_verdict
+on_erase(ak *k, void *self, const ak_msg *m)
+{
+    ingest     *in = self;
+    part_source source = { .generation = *ak_generation(k), .from = m->from, .pos_end = m->pos_end };
+    erase_ask   a;
+    uint32_t   *series;
+    uint64_t    lsn = 0;
+    int         rc;
+
+    if (in->gathering->count == ASKS_MAX)
+        return AK_WAIT;
+    memcpy(&a, m->body, sizeof a);
+    if (a.series_count == 0 || a.series_count > (m->len - sizeof a) / sizeof *series || a.from_us >= a.to_us)
+        return AK_BAD;
+    if (m->pos_end <= part_applied(in->part, &source.generation, m->from)) { /* before a crash of ours */
+        remember(in, m, E_OK);
+        return AK_DONE;
+    }
+    series = malloc(a.series_count * sizeof *series);
+    ASSERT(series != NULL);
+    memcpy(series, (const uint8_t *)m->body + sizeof a, a.series_count * sizeof *series);
+    rc = part_stage_erase(in->part, &(part_erased){ series, a.series_count, a.from_us, a.to_us }, &source, &lsn);
+    free(series);
+    if (rc == E_FULL)
+        return AK_WAIT;
+    remember(in, m, rc)->lsn = lsn;
+    err_clear();
     return AK_DONE;
 }
 
@@ -187,6 +219,22 @@ tend(ingest *in, int pieces)
     return more || rc < 0;
 }
 
+/* True: there is more to merge. */
+static bool
+merge(ingest *in, int pieces)
+{
+    bool more = true;
+    int  rc = E_OK;
+
+    ak_io_begin(in->k);
+    for (int i = 0; i < pieces && more; i++)
+        more = part_merge(in->part, &rc);
+    ak_io_end(in->k);
+    if (rc < 0)
+        judge_tend(in, rc);
+    return more;
+}
+
 static void
 sync_done(ak *k, void *self, void *job)
 {
@@ -291,7 +339,7 @@ static ak_verdict
 on_timer(ak *k, void *self, const ak_msg *m)
 {
     ingest *in = self;
-    bool    busy;
+    bool    busy, more;
 
     if (m->ctx == &in->seconds) {
         every_second(in);
@@ -299,8 +347,13 @@ on_timer(ak *k, void *self, const ak_msg *m)
         return AK_DONE;
     }
     busy = tend(in, IDLE_TENDS) || in->commit != in->tended;
+    more = merge(in, busy ? BUSY_MERGES : IDLE_MERGES);
+    in->idle = busy || more ? 0 : in->idle + 1;
+    if (in->idle == IDLE_SETTLE)
+        part_settle(in->part);
     in->tended = in->commit;
-    ak_timer(k, busy ? TEND_NS : SECOND_NS, &in->tending); /* an idle server hardly wakes */
+    /* An idle server hardly wakes. */
+    ak_timer(k, busy ? TEND_NS : more ? MERGE_NS : SECOND_NS, &in->tending);
     return AK_DONE;
 }
 
@@ -376,6 +429,7 @@ out:
 
 static const ak_on on[] = {
     { MSG_READINGS, 0, on_readings },
+    { MSG_ERASE, 0, on_erase },
     { MSG_PROBE, 0, on_probe },
     { MSG_HEADS, AK_READ, ingest__on_heads },
     { MSG_CREDIT, AK_READ, ingest__on_credit },

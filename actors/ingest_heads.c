@@ -6,6 +6,7 @@
 #include "actors/ingest_internal.h"
 
 #include "proto/err.h"
+#include "storage/rollup.h"
 
 #include <stdlib.h>
 
@@ -30,7 +31,7 @@ drop(ingest *in, heads_stream *s)
     memset(s, 0, sizeof *s);
 }
 
-/* Bytes that the rows of these series take at most. */
+/* Bytes that the rows of these series take at most, and what was erased of them. */
 static size_t
 gather_len(const ingest *in, const uint32_t *series, uint32_t count)
 {
@@ -38,33 +39,133 @@ gather_len(const ingest *in, const uint32_t *series, uint32_t count)
 
     for (uint32_t i = 0; i < count; i++) {
         size_t rows = part_head(in->part, series[i]).count;
+        size_t erased = part_erasures(in->part, series[i], NULL, 0);
 
         len += rows * sizeof(head_row) + (rows / PART_ROWS_MAX + 1) * sizeof(head_rows);
+        len += erased * sizeof(erased_row) + (erased / PART_ROWS_MAX + 1) * sizeof(head_rows);
     }
     return len;
 }
 
-/* Rows of one series in [start, end), as parts. */
-static void
-gather_series(heads_stream *s, const ingest *in, uint32_t series, const heads_ask *a)
+static head_rows *
+new_piece(heads_stream *s, uint32_t series, uint32_t kind, uint64_t lsn)
 {
-    head_view  v = part_head(in->part, series);
+    head_rows *piece = (head_rows *)(void *)(s->parts + s->len);
+
+    *piece = (head_rows){ .series = series, .kind = kind, .lsn = lsn };
+    s->len += sizeof *piece;
+    return piece;
+}
+
+static void
+put_record(heads_stream *s, head_rows *piece, const void *record, size_t len)
+{
+    memcpy(s->parts + s->len, record, len);
+    s->len += len;
+    piece->rows++;
+}
+
+/* How many pieces [from, to) of the head, whose times increase, come to; 0: not summed up. */
+static uint32_t
+count_sums(const head_row *rows, uint32_t count, int64_t sum_us)
+{
+    uint32_t n = 1;
+
+    for (uint32_t i = 1; i < count; i++) {
+        if (rows[i].time_us <= rows[i - 1].time_us)
+            return 0;
+        n += rows[i].time_us / sum_us != rows[i - 1].time_us / sum_us;
+    }
+    return count > 0 && n * sizeof(chunk_summary) <= count * sizeof(head_row) &&
+                   n * sizeof(chunk_summary) <= PART_ROWS_MAX * sizeof(head_row)
+               ? n
+               : 0;
+}
+
+static void
+gather_sums(heads_stream *s, uint32_t series, const head_row *rows, uint32_t count, int64_t sum_us)
+{
+    head_rows *piece = new_piece(s, series, HEAD_SUMS, 0);
+
+    for (uint32_t from = 0, to; from < count; from = to) {
+        chunk_summary sum;
+
+        for (to = from + 1; to < count && rows[to].time_us / sum_us == rows[from].time_us / sum_us;)
+            to++;
+        sum = rollup_sum(rows + from, to - from);
+        sum.lsn = UINT64_MAX; /* newer than all that was erased */
+        put_record(s, piece, &sum, sizeof sum);
+    }
+}
+
+/* Rows of one series in [start, end), as parts, in order of acceptance. */
+static void
+gather_rows(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
+{
     head_rows *piece = NULL;
 
-    for (uint32_t i = 0; i < v.count; i++) {
-        const head_row *r = &v.rows[i];
+    for (uint32_t i = 0; i < v->count; i++) {
+        const head_row *r = &v->rows[i];
 
         if (r->time_us < a->start_us || r->time_us >= a->end_us)
             continue;
-        if (piece == NULL || piece->rows == PART_ROWS_MAX) {
-            piece = (head_rows *)(void *)(s->parts + s->len);
-            *piece = (head_rows){ .series = series, .lsn = v.first_lsn };
-            s->len += sizeof *piece;
-        }
-        memcpy(s->parts + s->len, r, sizeof *r);
-        s->len += sizeof *r;
-        piece->rows++;
+        if (piece == NULL || piece->rows == PART_ROWS_MAX)
+            piece = new_piece(s, series, HEAD_ROWS, v->first_lsn);
+        put_record(s, piece, r, sizeof *r);
     }
+}
+
+static void
+gather_erased(ingest *in, heads_stream *s, uint32_t series)
+{
+    uint32_t    n = part_erasures(in->part, series, NULL, 0);
+    erased_row *rows;
+    head_rows  *piece = NULL;
+
+    if (n == 0)
+        return;
+    rows = malloc(n * sizeof *rows);
+    ASSERT(rows != NULL);
+    (void)part_erasures(in->part, series, rows, n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (i % (PART_ROWS_MAX / 2) == 0) /* they are longer than rows */
+            piece = new_piece(s, series, HEAD_ERASED, 0);
+        put_record(s, piece, &rows[i], sizeof rows[i]);
+    }
+    free(rows);
+}
+
+/* The rows of a head that is in order, in [start, end). */
+static head_view
+within(const head_view *v, const heads_ask *a)
+{
+    uint32_t from = 0, to = v->count;
+
+    while (from < to && v->rows[from].time_us < a->start_us)
+        from++;
+    while (to > from && v->rows[to - 1].time_us >= a->end_us)
+        to--;
+    return (head_view){ v->rows + from, to - from, v->first_lsn };
+}
+
+static void
+gather_series(ingest *in, heads_stream *s, uint32_t series, const heads_ask *a)
+{
+    head_view v = part_head(in->part, series);
+    head_view w = within(&v, a);
+
+    gather_erased(in, s, series);
+    /* Whether all of it is in order says the whole head: what is not may have a row of this time elsewhere. */
+    if (a->sum_us > 0 && w.count > 0 && count_sums(v.rows, v.count, a->sum_us) > 0)
+        gather_sums(s, series, w.rows, w.count, a->sum_us);
+    else
+        gather_rows(s, series, &v, a);
+}
+
+static size_t
+record_len(uint32_t kind)
+{
+    return kind == HEAD_SUMS ? sizeof(chunk_summary) : kind == HEAD_ERASED ? sizeof(erased_row) : sizeof(head_row);
 }
 
 static void
@@ -72,7 +173,7 @@ stream(ingest *in, heads_stream *s)
 {
     while (s->at < s->len) {
         const head_rows *piece = (const head_rows *)(const void *)(s->parts + s->at);
-        uint32_t         len = (uint32_t)(sizeof *piece + piece->rows * sizeof(head_row));
+        uint32_t         len = (uint32_t)(sizeof *piece + piece->rows * record_len(piece->kind));
         int              rc = ak_reply_part(in->k, &s->m, MSG_HEAD_ROWS, piece, len);
 
         if (rc == E_AGAIN)
@@ -97,7 +198,7 @@ ingest__on_heads(ak *k, void *self, const ak_msg *m)
     size_t        room;
 
     memcpy(&a, m->body, sizeof a);
-    if (a.series_count > (m->len - sizeof a) / sizeof *series)
+    if (a.series_count > (m->len - sizeof a) / sizeof *series || a.sum_us < 0)
         return AK_BAD;
     series = malloc((a.series_count + 1) * sizeof *series);
     if (series == NULL || s == NULL) {
@@ -118,7 +219,7 @@ ingest__on_heads(ak *k, void *self, const ak_msg *m)
     s->used = true;
     s->m = *m;
     for (uint32_t i = 0; i < a.series_count; i++)
-        gather_series(s, in, series[i], &a);
+        gather_series(in, s, series[i], &a);
     free(series);
     in->streams_len += s->len;
     s->end = (head_rows){ .sealed_seq = part_sealed_seq(in->part) };

@@ -94,6 +94,7 @@ typedef struct ingest {
     bool          arrivals_changed;
     uint32_t      seconds;
     uint32_t      tended; /* the commit that was the last when the timer tended before */
+    uint32_t      idle;   /* times that it found nothing new since */
 
     ruleset  rules;
     feed     watched;

@@ -47,9 +47,10 @@ typedef struct heads_wait {
     uint32_t at;   /* index in the batch of the series that came last */
 } heads_wait;
 
+/* What the partition said of a series, by kind. */
 typedef struct member_rows {
-    head_row *rows;
-    uint32_t  count;
+    void    *at[HEAD_KINDS];
+    uint32_t count[HEAD_KINDS];
 } member_rows;
 
 struct job {
@@ -62,6 +63,7 @@ struct job {
     uint32_t       batch_from, batch_end, batch_max; /* of targets */
     uint32_t       member; /* the target that is being read */
     bool           reading; /* scan_start was called for it */
+    bool           with_rows; /* figures of its head did not do: a batch of its own */
     uint32_t       again;
     uint32_t       head_rows; /* of the batch */
     member_rows    heads[BATCH_MAX];
@@ -95,7 +97,8 @@ static void
 drop_heads(job *j)
 {
     for (uint32_t i = 0; i < BATCH_MAX; i++)
-        free(j->heads[i].rows);
+        for (uint32_t kind = 0; kind < HEAD_KINDS; kind++)
+            free(j->heads[i].at[kind]);
     memset(j->heads, 0, sizeof j->heads);
     free(j->times);
     free(j->values);
@@ -148,7 +151,8 @@ begin_batch(job *j)
     drop_heads(j);
     scan_forget_reader(j->scan); /* its cursors see the chunks of an earlier moment */
     j->batch_from = j->member;
-    j->batch_end = j->member + j->batch_max < j->targets.count ? j->member + j->batch_max : j->targets.count;
+    j->batch_end = j->targets.count - j->member;
+    j->batch_end = j->member + (uint32_t)min_u64(j->batch_end, j->with_rows ? 1 : j->batch_max);
     memset(j->reached, 0, sizeof j->reached);
     memset(j->sealed, 0, sizeof j->sealed);
     j->state = JOB_ASK;
@@ -164,13 +168,36 @@ time_left(const query *q, const job *j)
     return j->m.deadline_ns > now ? j->m.deadline_ns - now : 1;
 }
 
+/* Figures of heads are cut where buckets may begin; 0: rows are needed. */
+static int64_t
+sum_us(const job *j)
+{
+    static const int64_t s = 1000000;
+    const fold_spec     *f = &j->fold.spec;
+
+    if (j->with_rows || !agg_takes_summary(f->how))
+        return 0;
+    switch (f->every.unit) {
+    case EVERY_RAW:
+        return 0;
+    case EVERY_SECOND:
+        return f->every.n * s;
+    case EVERY_MINUTE:
+        return f->every.n * 60 * s;
+    case EVERY_HOUR:
+        return f->every.n * 3600 * s;
+    default:
+        return f->every.zone == NULL ? 3600 * s : 900 * s; /* offsets of zones are mostly quarters of an hour */
+    }
+}
+
 static bool
 ask_part(query *q, job *j, uint16_t no)
 {
     struct {
         heads_ask ask;
         uint32_t  series[BATCH_MAX];
-    } body = { .ask = { .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us } };
+    } body = { .ask = { .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us, .sum_us = sum_us(j) } };
 
     for (uint32_t i = j->batch_from; i < j->batch_end; i++)
         if (j->targets.at[i].part == no)
@@ -233,13 +260,16 @@ member_of(job *j, heads_wait *w, uint32_t no, uint32_t series)
 static int
 take_rows(job *j, heads_wait *w, const ak_msg *m)
 {
-    member_rows *to;
-    head_row    *rows;
-    head_rows    h;
+    static const size_t lens[HEAD_KINDS] = { sizeof(head_row), sizeof(chunk_summary), sizeof(erased_row) };
+    member_rows        *to;
+    uint8_t            *rows;
+    head_rows           h;
+    size_t              len;
 
     memcpy(&h, m->body, sizeof h);
-    if (h.rows > (m->len - sizeof h) / sizeof *rows)
+    if (h.kind >= HEAD_KINDS || h.rows > (m->len - sizeof h) / lens[h.kind])
         return err(E_BAD, "head rows");
+    len = lens[h.kind];
     if (h.rows == 0)
         return E_OK;
     if (j->head_rows + h.rows > HEADS_ROWS_MAX)
@@ -247,13 +277,13 @@ take_rows(job *j, heads_wait *w, const ak_msg *m)
     to = member_of(j, w, addr_part(m->from), h.series);
     if (to == NULL)
         return err(E_BAD, "head rows of a series that was not asked for");
-    rows = realloc(to->rows, (to->count + h.rows) * sizeof *rows);
+    rows = realloc(to->at[h.kind], (to->count[h.kind] + h.rows) * len);
     if (rows == NULL)
         return err(E_NOMEM, "head rows");
-    memcpy(rows + to->count, (const uint8_t *)m->body + sizeof h, h.rows * sizeof *rows);
-    to->rows = rows;
-    to->count += h.rows;
-    j->head_rows += h.rows;
+    memcpy(rows + to->count[h.kind] * len, (const uint8_t *)m->body + sizeof h, h.rows * len);
+    to->at[h.kind] = rows;
+    to->count[h.kind] += h.rows;
+    j->head_rows += h.rows * (uint32_t)(len / sizeof(head_row));
     return E_OK;
 }
 
@@ -360,12 +390,15 @@ start_member(query *q, job *j)
     j->reached[t->part] = true;
     free(j->times);
     free(j->values);
-    j->times = malloc((rows->count + 1u) * sizeof *j->times);
-    j->values = malloc((rows->count + 1u) * sizeof *j->values);
+    j->times = malloc((rows->count[HEAD_ROWS] + 1u) * sizeof *j->times);
+    j->values = malloc((rows->count[HEAD_ROWS] + 1u) * sizeof *j->values);
     if (j->times == NULL || j->values == NULL)
         return err(E_NOMEM, "head rows");
-    n = merge_sort_heads(rows->rows, rows->count, j->times, j->values);
-    rc = scan_start(j->scan, r, t->series, &j->fold, (scan_head){ j->times, j->values, n });
+    n = merge_sort_heads(rows->at[HEAD_ROWS], rows->count[HEAD_ROWS], j->times, j->values);
+    rc = scan_start(j->scan, r, t->series, &j->fold,
+                    (scan_head){ .times = j->times, .values = j->values, .count = n,
+                                 .sums = rows->at[HEAD_SUMS], .sum_count = rows->count[HEAD_SUMS],
+                                 .erased = rows->at[HEAD_ERASED], .erased_count = rows->count[HEAD_ERASED] });
     j->reading = rc == E_OK;
     return rc;
 }
@@ -419,6 +452,7 @@ end_member(job *j)
     const targets *t = &j->targets;
 
     j->reading = false;
+    j->with_rows = false;
     j->again = 0;
     j->member++;
     if (j->member < t->count && targets_fold(t, &t->at[j->group_from], &t->at[j->member])) {
@@ -434,6 +468,12 @@ trouble(query *q, job *j, int rc)
 {
     uint16_t no = j->targets.at[j->member].part;
 
+    if (rc == E_MORE) {
+        j->reading = false;
+        j->with_rows = true;
+        begin_batch(j);
+        return;
+    }
     if (rc == E_AGAIN && j->again++ < AGAIN_MAX) {
         scan_forget_reader(j->scan);
         j->reading = false;

@@ -660,7 +660,7 @@ board_put_series(board *b, uint16_t part, uint32_t no, uint32_t machine, uint32_
 bool
 board_latest_of(const board *b, uint16_t part, uint32_t series, board_latest *out)
 {
-    return table_read(board_table(b, BOARD_LATEST, part), series, out);
+    return table_read(board_table(b, BOARD_LATEST, part), series, out) && out->lsn != 0; /* 0: they were deleted */
 }
 
 bool

@@ -191,6 +191,7 @@ NODISCARD int board_put_series(board *b, uint16_t part, uint32_t no, uint32_t ma
                                view metric, view unit);
 NODISCARD int board_put_latest(board *b, uint16_t part, uint32_t series, const board_latest *r);
 NODISCARD int board_put_arrival(board *b, uint16_t part, uint32_t machine, const board_arrival *r);
+/* False: it has no reading, or none any longer (a record with lsn 0). */
 bool board_latest_of(const board *b, uint16_t part, uint32_t series, board_latest *out);
 bool board_arrival_of(const board *b, uint16_t part, uint32_t machine, board_arrival *out);
 view board_string(const board *b, enum board_file file, uint16_t part, table_string s);
