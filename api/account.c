@@ -122,9 +122,10 @@ take_account(call *c, const ak_msg *reply, account *a)
 static void
 set_cookie(call *c, view token, int64_t max_age_s)
 {
+    bool secure = call_options(c)->tls_cert[0] != '\0';
     char text[256];
-    int  n = snprintf(text, sizeof text, "refresh_token=%.*s" COOKIE_RULES "%lld", (int)min_u64(token.len, 128),
-                      (const char *)token.at, (long long)max_age_s);
+    int  n = snprintf(text, sizeof text, "refresh_token=%.*s" COOKIE_RULES "%lld%s", (int)min_u64(token.len, 128),
+                      (const char *)token.at, (long long)max_age_s, secure ? "; Secure" : "");
 
     call_add_header(c, "Set-Cookie", view_of(text, (size_t)n));
 }

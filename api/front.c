@@ -85,10 +85,20 @@ flush(ak *k, void *self)
     return E_OK; /* nothing of a front outlives it */
 }
 
+/* NULL: plain HTTP. */
+static const char *
+cert_of(const options *o)
+{
+    return o->tls_cert != NULL && o->tls_cert[0] != '\0' ? o->tls_cert : NULL;
+}
+
 static int
 open_http(front *f)
 {
     http_config config = {
+        .cert = cert_of(f->options),
+        .key = f->options->tls_key,
+        .http2 = f->options->http_http2,
         .listener = ak_listen_fd(f->k),
         .connections = (uint32_t)f->options->limits_connections,
         .request_timeout_ms = f->options->http_request_timeout_s * 1000,
@@ -131,6 +141,9 @@ init(ak *k, void *self)
         return err(E_NOMEM, "front");
     if ((rc = open_http(f)) < 0)
         return rc;
+    if (f->number == 0 && cert_of(f->options) == NULL && !ak_is_loopback(k))
+        log_warn("http.no_tls", "listen=%s hint=%s", log_quote(view_str(f->options->server_listen)),
+                 log_quote(VIEW_LIT("passwords and keys can be read on the way; see tls.cert")));
     on_tick(f);
     return E_OK;
 }
@@ -147,6 +160,25 @@ watch_kernel(front *f)
     return rc;
 }
 
+/* SIGHUP puts other settings there; certificates are read again though their names are the same. */
+static void
+take_options(front *f)
+{
+    const options *o = ak_options(f->k);
+
+    if (o == f->options)
+        return;
+    if ((cert_of(o) == NULL) != (cert_of(f->options) == NULL)) {
+        log_warn("tls.need_restart", "tls=%s", cert_of(o) == NULL ? "off" : "on");
+    } else if (cert_of(o) != NULL && http_load_tls(f->http, o->tls_cert, o->tls_key) < 0) {
+        log_error("tls.not_reloaded", "reason=%s", log_quote(view_str(err_text())));
+        err_clear();
+    } else if (cert_of(o) != NULL) {
+        log_info("tls.reloaded", "cert=%s", log_quote(view_str(o->tls_cert)));
+    }
+    f->options = o;
+}
+
 static void
 turn(front *f)
 {
@@ -154,7 +186,7 @@ turn(front *f)
     uint64_t wait = 0;
 
     ak_step(f->k, STEP_BUDGET);
-    f->options = ak_options(f->k);
+    take_options(f);
     call_retry_asks(f);
     busy = ingest_turn(f->jobs);
     ws_turn(f->ws);

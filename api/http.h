@@ -1,4 +1,4 @@
-/* http.h - HTTP/1.1 over H2O's event loop, behind a face that knows nothing of H2O.
+/* http.h - HTTP/1.1 (and 2, where it is switched on), plain or in TLS, over H2O's event loop, behind a face that knows nothing of H2O.
  *
  *   listener --accept--> connection --head, body--> exchange --on_request()--> its owner
  *                                                      ^  answer, or stream
@@ -37,6 +37,9 @@ typedef struct http_config {
     int      listener; /* borrowed: a duplicate is used; -1: none yet */
     uint32_t connections;
     uint64_t request_timeout_ms;
+    const char *cert; /* PEM files: TLS alone is spoken; NULL: plain */
+    const char *key;
+    bool        http2;
     uint64_t body_bytes;   /* of one request */
     uint64_t bodies_bytes; /* of all that are arriving */
     void    *ctx;
@@ -44,6 +47,8 @@ typedef struct http_config {
 } http_config;
 
 NODISCARD int http_open(http **h, const http_config *config);
+/* New connections get these; on failure the ones before stay. */
+NODISCARD int http_load_tls(http *h, const char *cert, const char *key);
 void          http_close(http **h); /* drops what is left */
 /* One turn: waits at most wait_ns (not at all when something was sent since the last turn), handles
  * what came. */

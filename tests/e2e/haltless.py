@@ -56,6 +56,8 @@ def remove_run_dir(data):
 
 
 class Server:
+    scheme = "http"
+
     def __init__(self, topology="threads", flags=(), env=None, data=None, start=True):
         self.topology = topology
         self.flags = list(flags)
@@ -70,7 +72,7 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def api(self):

@@ -1,7 +1,14 @@
 """HTTP as hostile clients speak it: every request has one meaning here, or none and a closed connection."""
 import socket
+import ssl
+import struct
+import subprocess
+import time
 
 import pytest
+import requests
+
+from haltless import Server, Tenant, wait_until
 
 from test_ops import raw
 
@@ -112,3 +119,138 @@ def test_chunks_of_any_size_are_one_body(server, tenant, pusher):
         out = raw(server, POST + HOST + b"X-API-Key: " + pusher.key.encode() + b"\r\nConnection: close\r\n" + CHUNKED +
                   b"\r\n" + chunks + b"0\r\nTrailer: x\r\n\r\n")
         assert out.startswith(b"HTTP/1.1 207 ") and b'"accepted_count":1' in out, out
+
+
+def test_who_trickles_is_cut_off_and_an_honest_slow_body_is_not(own_server):
+    server = own_server(flags=["--http-request-timeout-s", "1"])
+
+    def lasts(first, piece, every, most):
+        """Seconds until the server closes, or None; and what it said."""
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as s:
+            s.sendall(first)
+            s.settimeout(every)
+            begun, out = time.monotonic(), b""
+            while time.monotonic() - begun < most:
+                try:
+                    s.sendall(piece)
+                    got = s.recv(1000)
+                    out += got
+                    if got == b"":
+                        return time.monotonic() - begun, out
+                except TimeoutError:
+                    pass
+                except OSError:
+                    return time.monotonic() - begun, out
+            return None, out
+
+    body = POST + HOST + b"Content-Length: 5000000\r\n\r\n"
+    for first, piece in ((GET + HOST + b"X-A: ", b"a"), (body, b"{"), (body, b"a" * 500)):
+        took, out = lasts(first, piece, 0.1, 6)
+        assert took is not None and took < 5, (first, took)
+        assert out == b"" or out.startswith(b"HTTP/1.1 408 "), out
+    took, _ = lasts(b"", b"", 0.1, 6)
+    assert took is not None and took < 5, "idle connections go too"
+    took, out = lasts(body, b" " * 10000, 0.1, 3.5)     # 100 kB/s
+    assert took is None and out == b"", (took, out)
+
+
+def certificate(folder, name):
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    return cert, key
+
+
+class TlsServer(Server):
+    scheme = "https"
+
+
+def test_tls_is_spoken_and_its_certificate_changes_without_a_restart(topology, tmp_path, monkeypatch):
+    first, second = certificate(tmp_path, "first"), certificate(tmp_path, "second")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    both = tmp_path / "both.pem"
+    both.write_bytes(first[0].read_bytes() + second[0].read_bytes())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(both))
+
+    def install(pair):
+        cert.write_bytes(pair[0].read_bytes())
+        key.write_bytes(pair[1].read_bytes())
+
+    def served(**limits):
+        context = ssl.create_default_context(cafile=str(both))
+        context.check_hostname = False
+        for name, value in limits.items():
+            setattr(context, name, value)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s, \
+                context.wrap_socket(s) as tls:
+            return tls.getpeercert()["subject"][0][0][1], tls.version()
+
+    install(first)
+    with TlsServer(topology, flags=["--tls-cert", str(cert), "--tls-key", str(key), "--limits-rate-open", "0"]) as server:
+        tenant = Tenant(server)         # 201: the certificate was verified
+        login = requests.post(server.api + "/auth/login", json={"email": tenant.email, "password": tenant.password})
+        assert "; Secure" in login.headers["Set-Cookie"]
+        assert served() == ("first", "TLSv1.3")
+        assert served(maximum_version=ssl.TLSVersion.TLSv1_2) == ("first", "TLSv1.2")
+        with pytest.raises(OSError):
+            old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+            old.set_ciphers("ALL:@SECLEVEL=0")
+            old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as s:
+                old.wrap_socket(s)
+        assert not raw(server, GET + HOST + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200"), "no plain HTTP"
+        kept = requests.Session()
+        assert kept.get(server.url + "/healthz").ok
+        cert.write_text("not a certificate")
+        server.process.send_signal(1)
+        wait_until(lambda: "tls.not_reloaded" in server.log())
+        assert served() == ("first", "TLSv1.3"), "the one before stays"
+        install(second)
+        server.process.send_signal(1)
+        wait_until(lambda: served()[0] == "second")
+        assert kept.get(server.url + "/healthz").ok, "connections from before go on"
+
+
+def frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+HEADERS, RST, SETTINGS = 1, 3, 4
+# :method GET, :scheme http, :path /healthz, :authority x
+H2_GET = b"\x82\x86\x04\x08/healthz\x41\x01x"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0, 0)
+
+
+def test_http2_is_behind_a_switch_and_who_resets_rapidly_is_cut_off(own_server):
+    server = own_server(flags=["--http-http2", "true"])
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as s:
+        s.sendall(PREFACE + frame(HEADERS, 5, 1, H2_GET))
+        out = b""
+        while b'{"status":"ok"}' not in out:
+            got = s.recv(65536)
+            assert got, out
+            out += got
+    burst = b"".join(frame(HEADERS, 5, i, H2_GET.replace(b"/healthz", b"/metricz")) + frame(RST, 0, i, b"\0\0\0\x08")
+                     for i in range(1, 4001, 2))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as s:
+        begun = time.monotonic()
+        closed = False
+        next_stream = 4001
+        try:
+            s.sendall(PREFACE + burst)
+            while time.monotonic() - begun < 5 and not closed:
+                try:
+                    s.settimeout(0.02)
+                    closed = s.recv(65536) == b""
+                except TimeoutError:
+                    pass
+                s.settimeout(5)
+                s.sendall(frame(HEADERS, 5, next_stream, H2_GET) + frame(RST, 0, next_stream, b"\0\0\0\x08"))
+                next_stream += 2
+        except OSError:
+            closed = True
+        assert closed
+    for _ in range(5):
+        assert requests.get(server.url + "/healthz", timeout=2).ok
