@@ -67,22 +67,39 @@ series_of(alert *a, uint16_t part, uint32_t no)
     return w;
 }
 
+/* *machine_us: for a group's rule, when the machine was changed last; else 0. */
 static bool
-applies(const alert *a, const board_rule *r, uint32_t machine)
+applies(const alert *a, const board_rule *r, uint32_t machine, int64_t *machine_us)
 {
     board_machine m;
 
+    *machine_us = 0;
     if (r->machine != 0 && r->machine != machine)
         return false;
     if (r->group == 0)
         return true;
-    return table_read(board_table(ak_board(a->k), BOARD_MACHINES, 0), machine, &m) && m.group == r->group;
+    if (!table_read(board_table(ak_board(a->k), BOARD_MACHINES, 0), machine, &m) || m.group != r->group)
+        return false;
+    *machine_us = m.updated_us;
+    return true;
 }
 
 /* ---- readings ---- */
 
+/* The machine may have left the group and come back, and its alert was closed: to open an open one changes nothing. */
+static enum rule_turn
+judge_again(const board_rule *r, alert_state *s, int64_t machine_us, double value, enum rule_turn t)
+{
+    bool changed = s->machine_us != machine_us;
+
+    s->machine_us = machine_us;
+    if (changed && t == RULE_STAYS && s->s.open && rule_compare(r->op, value, r->threshold))
+        return RULE_OPENS;
+    return t;
+}
+
 static void
-judge(alert *a, const board_rule *r, uint32_t machine, const reading_row *row)
+judge(alert *a, const board_rule *r, uint32_t machine, int64_t machine_us, const reading_row *row)
 {
     alert_state   *s = alert__state(a, r->no, machine);
     enum rule_turn t;
@@ -93,6 +110,7 @@ judge(alert *a, const board_rule *r, uint32_t machine, const reading_row *row)
         return;
     }
     t = rule_judge(r, &s->s, row->time_us, row->value);
+    t = judge_again(r, s, machine_us, row->value, t);
     a->states.changed = true;
     if (t == RULE_STAYS)
         return;
@@ -105,12 +123,13 @@ static void
 judge_row(alert *a, uint16_t part, const reading_row *row)
 {
     const watched_series *w = series_of(a, part, row->series);
+    int64_t               machine_us;
 
     if (w == NULL)
         return;
     for (uint32_t i = w->first; i < w->first + w->count; i++)
-        if (applies(a, &a->rules.rules[i], w->machine))
-            judge(a, &a->rules.rules[i], w->machine, row);
+        if (applies(a, &a->rules.rules[i], w->machine, &machine_us))
+            judge(a, &a->rules.rules[i], w->machine, machine_us, row);
 }
 
 static ak_verdict

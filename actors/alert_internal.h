@@ -25,6 +25,7 @@ typedef struct alert_state {
     uint32_t   rule, machine;
     uint32_t   flying; /* transitions of it that the registry has not answered */
     bool       dead;
+    int64_t    machine_us; /* group rules: the machine's record as it was judged last */
     rule_state s;
 } alert_state;
 

@@ -2,7 +2,8 @@
 #include "actors/kinds.h"
 
 static const ak_kind *const kinds[] = {
-    &front_kind, &ingest_kind, &query_kind, &alert_kind, &registry_kind, &worker_kind, &link_kind, &reader_kind,
+    &front_kind,  &ingest_kind, &query_kind,  &alert_kind,    &registry_kind,
+    &worker_kind, &link_kind,   &reader_kind, &notifier_kind,
 };
 
 const ak_kind *

@@ -12,6 +12,7 @@ extern const ak_kind registry_kind;
 extern const ak_kind worker_kind;
 extern const ak_kind link_kind;
 extern const ak_kind reader_kind;
+extern const ak_kind notifier_kind;
 
 /* NULL: there is none. */
 const ak_kind *kind_of(uint16_t number);

@@ -30,7 +30,7 @@
 
 enum { OPTION_SETS = 8, EXIT_ACTOR_DIED = 3 };
 
-const uint16_t node_start_order[] = { KIND_WORKER, KIND_LINK,   KIND_REGISTRY, KIND_ALERT,
+const uint16_t node_start_order[] = { KIND_WORKER, KIND_LINK,   KIND_REGISTRY, KIND_NOTIFIER, KIND_ALERT,
                                       KIND_INGEST, KIND_READER, KIND_QUERY,    KIND_FRONT };
 _Static_assert(COUNT_OF(node_start_order) == NODE_KINDS, "every kind once");
 

@@ -69,7 +69,7 @@ int plan_place(const plan *p, addr who);
 /* Runs until SIGTERM/SIGINT.  Returns the exit status. */
 int node_serve(options *o, const char *config_file, int argc, char **argv);
 /* The order in which kinds start: servants before those who ask them.  They stop the other way round. */
-enum { NODE_KINDS = 8 };
+enum { NODE_KINDS = 9 };
 extern const uint16_t node_start_order[NODE_KINDS];
 
 /* One group; argv after "actor". */

@@ -65,6 +65,7 @@ static const struct {
     { "log", "level", { "error", "warn", "info", "debug" } },
     { "storage", "durability", { "fsync", "os", "memory" } },
     { "auth", "registration", { "auto", "open", "first", "closed" } },
+    { "smtp", "starttls", { "required", "try", "off" } },
     { "*", "mode", { "thread", "process" } },
     { "*", "carrier", { "ring", "zmq" } },
 };

@@ -31,6 +31,8 @@ const plan_road plan_roads[] = {
     { KIND_READER,   KIND_INGEST,   128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY, SAME_PART }, /* HEADS; HEAD_ROWS */
     { KIND_INGEST,   KIND_ALERT,    256 * KIB, 128 * KIB, EDGE_SHED,  0,         0,         EDGE_WAIT  }, /* WATCHED */
     { KIND_ALERT,    KIND_REGISTRY, 128 * KIB, 128 * KIB, EDGE_WAIT,  256 * KIB, 128 * KIB, EDGE_REPLY }, /* REG; REG_DONE */
+    { KIND_FRONT,    KIND_NOTIFIER, 128 * KIB, 128 * KIB, EDGE_WAIT,  16 * KIB,  16 * KIB,  EDGE_REPLY }, /* DELIVER; DELIVERED */
+    { KIND_NOTIFIER, KIND_REGISTRY, 64 * KIB,  64 * KIB,  EDGE_WAIT,  256 * KIB, 256 * KIB, EDGE_SHED  }, /* REG; REG_DONE, NOTIFY */
     { 0 },
 };
 /* clang-format on */
@@ -146,6 +148,7 @@ read_ground(ground *g, const options *o, uint16_t partitions)
     g->kind[5] = KIND_ROW(KIND_REGISTRY, registry, 1);
     g->kind[6] = KIND_ROW(KIND_LINK, registry, g->n.many ? 1 : 0);
     g->kind[7] = KIND_ROW(KIND_WORKER, worker, o->worker_count);
+    g->kind[8] = KIND_ROW(KIND_NOTIFIER, notifier, 1);
 #undef KIND_ROW
     return E_OK;
 }

@@ -45,7 +45,7 @@ typedef struct actor {
     mark      marks[MARKS_MAX];
     uint32_t  mark_count;
     uint64_t  tried_ns; /* when recovery was tried last */
-    uint64_t  wake_timer; /* for the snooze that ends first; 0: none */
+    uint64_t  wake_timer; /* for what time brings next; 0: nothing */
     int64_t   wake_us;
     secrets_stamp secrets_seen;
     int64_t   secrets_us; /* when it looked at them */
@@ -116,6 +116,17 @@ send_event(actor *a, const reg_event *e)
             err_clear();
 }
 
+/* A shedding edge: a notifier whose lane is full has notes to hear already. */
+static void
+ring_notifier(actor *a)
+{
+    if (!a->r.outbox_rang || ak_parts(a->k, KIND_NOTIFIER) == 0)
+        return;
+    a->r.outbox_rang = false;
+    if (ak_send(a->k, addr_of(KIND_NOTIFIER, 0), MSG_NOTIFY, NULL, 0) < 0)
+        err_clear();
+}
+
 static void
 answer(actor *a, waiting *w, int rc)
 {
@@ -137,12 +148,12 @@ answer(actor *a, waiting *w, int rc)
     ak_reply(a->k, &w->m, MSG_REG_DONE, a->body, (uint32_t)(sizeof head + value.len));
 }
 
-/* A timer for the snooze that ends next.  At most a minute ahead: the wall clock may be set meanwhile. */
+/* What time brings, now and by a timer.  At most a minute ahead: the wall clock may be set meanwhile. */
 static void
 plan_wake(actor *a)
 {
     enum { LOOK_US = 60 * 1000000 };
-    int64_t next_us = reg_alerts_wake(&a->r);
+    int64_t next_us = reg_turn(&a->r);
 
     if (next_us == a->wake_us && a->wake_timer != 0)
         return;
@@ -152,7 +163,7 @@ plan_wake(actor *a)
     a->wake_us = next_us;
     if (next_us == INT64_MAX)
         return;
-    int64_t wait_us = next_us - a->r.now_us < LOOK_US ? next_us - a->r.now_us : LOOK_US;
+    int64_t wait_us = next_us <= a->r.now_us ? 0 : next_us - a->r.now_us < LOOK_US ? next_us - a->r.now_us : LOOK_US;
     a->wake_timer = ak_timer(a->k, (uint64_t)wait_us * 1000, &a->wake_us);
 }
 
@@ -160,7 +171,7 @@ plan_wake(actor *a)
 static int
 settle(actor *a)
 {
-    if (a->r.snoozed.count > 0 || a->wake_timer != 0)
+    if (!a->broken)
         plan_wake(a);
     if (a->r.wrote && !a->broken)
         store_marks(a);
@@ -176,6 +187,7 @@ settle(actor *a)
     for (uint32_t i = 0; i < a->r.event_count; i++)
         send_event(a, &a->r.events[i]);
     reg_drop_events(&a->r);
+    ring_notifier(a);
     for (uint32_t i = 0; i < a->waiting_count; i++) {
         answer(a, &a->waiting[i], rc);
         pack_fini(&a->waiting[i].out);
@@ -242,6 +254,7 @@ look_around(actor *a)
     a->r.registration_first = o->auth_registration != REGISTRATION_CLOSED;
     a->r.access_s = (uint32_t)o->auth_access_token_s;
     a->r.refresh_s = (uint32_t)o->auth_refresh_token_s;
+    a->r.storm_alerts = (uint32_t)o->notify_storm_alerts;
 }
 
 static waiting *
@@ -318,7 +331,7 @@ on_timer(ak *k, void *self, const ak_msg *m)
     actor *a = self;
 
     look_around(a);
-    if (m->ctx == &a->wake_us) { /* a snooze is over: the flush that follows shows it */
+    if (m->ctx == &a->wake_us) { /* its time has come: the flush that follows does it */
         a->wake_timer = 0;
         return AK_DONE;
     }
@@ -398,6 +411,7 @@ registry_init(ak *k, void *self)
         return rc;
     reg_show_all(&a->r);
     open_control(a);
+    a->wake_timer = ak_timer(k, 0, &a->wake_us);
     (void)ak_timer(k, (uint64_t)SWEEP_NS_S * 1000000000u, NULL);
     log_info("registry.ready", "tenants=%u users=%u machines=%u rules=%u alerts=%u", a->r.tenants.count,
              a->r.users.count, a->r.machines.count, a->r.rules.count, a->r.all_alerts.count);

@@ -266,6 +266,8 @@ free_tenant(reg_tenant *t)
     reg_list_fini(&t->groups);
     reg_list_fini(&t->rules);
     reg_list_fini(&t->alerts);
+    reg_list_fini(&t->channels);
+    reg_list_fini(&t->escalations);
     free(t);
 }
 

@@ -12,6 +12,7 @@
  * not told of the same trouble again before it has gone and come back, not after a restart either.
  */
 #include "actors/registry_internal.h"
+#include "actors/registry_notify.h"
 #include "proto/err.h"
 #include "proto/instant.h"
 #include "proto/num.h"
@@ -38,7 +39,7 @@ reg_alert_store(registry *r, const reg_alert *a)
     pack    p;
 
     pack_init(&p);
-    pack_map(&p, 17);
+    pack_map(&p, 18);
     pack_name_uuid(&p, "id", &a->id);
     pack_name_int(&p, "rule", a->rule->no);
     pack_name_int(&p, "machine", a->machine->no);
@@ -54,6 +55,7 @@ reg_alert_store(registry *r, const reg_alert *a)
     pack_name_int(&p, "acknowledged_by", a->acknowledged_by);
     pack_name_int(&p, "resolved_by", a->resolved_by);
     pack_name_bool(&p, "held", a->held);
+    pack_name_int(&p, "escalated", (int64_t)a->escalated);
     pack_name_str(&p, "message", a->message);
     pack_name_str(&p, "metric", a->metric);
     reg_alert_key(a, key);
@@ -155,6 +157,7 @@ load_alert(registry *r, view key, const msgpack_object *map)
     a->acknowledged_by = (uint32_t)reg_stored_int(map, "acknowledged_by", 0);
     a->resolved_by = (uint32_t)reg_stored_int(map, "resolved_by", 0);
     (void)pack_get_bool(map, "held", &a->held);
+    a->escalated = (uint64_t)reg_stored_int(map, "escalated", 0);
     reg_stored_text(map, "message", &a->message);
     reg_stored_text(map, "metric", &a->metric);
     r->next[NEXT_ALERT] = max_u64(r->next[NEXT_ALERT], a->no);
@@ -343,6 +346,9 @@ announce(registry *r, const reg_alert *a)
     json_name_int(&j, "seq", (int64_t)seq);
     json_close(&j, '}');
     reg_event_add(r, a->tenant, EVENT_ALERT, a->machine->no, &j);
+    reg_outbox_alert(r, a, reg_alert_is_open(a) ? NOTICE_TRIGGERED : NOTICE_RESOLVED);
+    if (reg_alert_is_open(a))
+        reg_escalations_look(r, a);
 }
 
 /* ---- answers ---- */
@@ -599,12 +605,24 @@ reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machi
     }
 }
 
+void
+reg_alerts_leave(registry *r, const reg_group *g, const reg_machine *m)
+{
+    for (uint32_t i = 0; i < g->tenant->rules.count; i++) {
+        reg_rule *rule = g->tenant->rules.at[i];
+
+        if (rule->group == g)
+            reg_alerts_close_all(r, rule, m);
+    }
+}
+
 /* ---- snoozing ---- */
 void
 reg_alert_snooze(registry *r, reg_alert *a, int64_t until_us)
 {
     reg_list_remove(&r->snoozed, a);
     a->snoozed_us = until_us;
+    r->escalate_at_us = INT64_MIN; /* one may be due earlier now */
     if (until_us != INT64_MIN)
         reg_list_add(&r->snoozed, a);
     count_alert(r, a);

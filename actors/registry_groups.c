@@ -282,6 +282,8 @@ op_group_delete(reg_call *c)
         return reg_fail(c, 404, NOT_FOUND);
     if (has_children(g))
         return reg_fail(c, 400, "Other machine groups are below this one.");
+    if (reg_rules_use(g))
+        return reg_fail(c, 400, "An alert rule is for this group.");
     reg_machines_leave(r, g);
     reg_leave(r, NOUN_GROUP, &g->id, g);
     reg_list_remove(&c->tenant->groups, g);

@@ -79,6 +79,11 @@ typedef struct reg_tenant {
     reg_list groups;
     reg_list rules;
     reg_list alerts; /* all, oldest first */
+    reg_list channels;
+    reg_list escalations;
+    uint32_t outbox_pending;
+    uint32_t storm_count; /* alerts since storm_from_us; memory only */
+    int64_t  storm_from_us;
 } reg_tenant;
 
 typedef struct reg_user {
@@ -164,6 +169,8 @@ typedef struct reg_machine {
     reg_tenant *tenant;
 } reg_machine;
 
+typedef struct reg_channel    reg_channel; /* registry_notify.h */
+
 typedef struct reg_rule {
     uuid         id;
     uint32_t     no;
@@ -182,7 +189,9 @@ typedef struct reg_rule {
     view         name;
     view         metric;
     view         message; /* .at == NULL: the default text */
-    reg_machine *machine; /* NULL: every machine */
+    view         channels; /* u32 numbers of channels; .at == NULL: all that are active */
+    reg_machine *machine;  /* NULL: every machine */
+    reg_group   *group;    /* of that group; NULL: any */
     reg_tenant  *tenant;
 } reg_rule;
 
@@ -204,6 +213,7 @@ typedef struct reg_alert {
     int64_t      snoozed_us;      /* until; INT64_MIN: not */
     uint32_t     acknowledged_by;
     uint32_t     resolved_by; /* 0: it closed by itself */
+    uint64_t     escalated;   /* a bit for each policy (its slot) that fired */
     view         message;
     view         metric;
     reg_rule    *rule;
@@ -229,7 +239,8 @@ typedef struct reg_touched {
     void           *record;
 } reg_touched;
 
-enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NEXT_ALERT, NEXT_GROUP, NEXT_COMMENT, NEXT_COUNTERS };
+enum reg_counter { NEXT_TENANT, NEXT_USER, NEXT_KEY, NEXT_MACHINE, NEXT_RULE, NEXT_ALERT, NEXT_GROUP, NEXT_COMMENT, NEXT_CHANNEL,
+                   NEXT_DELIVERY, NEXT_ESCALATION, NEXT_COUNTERS };
 
 typedef struct registry {
     regstore *store;
@@ -254,6 +265,8 @@ typedef struct registry {
     reg_list machines;
     reg_list groups;
     reg_list rules;
+    reg_list channels;    /* NULL: deleted */
+    reg_list escalations; /* NULL: deleted */
     reg_list blocked;
     reg_list all_alerts;   /* by number */
     reg_list snoozed;      /* open alerts whose snooze has not ended, in no order */
@@ -264,6 +277,12 @@ typedef struct registry {
     reg_index by_identifier; /* live machines */
     reg_index open_alerts;   /* by (rule, machine); held ones too */
     uint64_t  seed;
+
+    reg_list outbox;          /* pending deliveries, oldest first */
+    int64_t  outbox_next_us;  /* when the next one that is not taken is due */
+    bool     outbox_rang;     /* there is more for the notifier than it has heard of */
+    int64_t  escalate_at_us;  /* when an alert may have waited long enough */
+    uint32_t storm_alerts;    /* of a tenant in a minute, told one by one; 0: any number */
 
     reg_touched *touched;
     uint32_t     touched_count;
@@ -315,6 +334,9 @@ extern const reg_op_fn reg_group_ops[];
 extern const reg_op_fn reg_rule_ops[];
 extern const reg_op_fn reg_alert_ops[];
 extern const reg_op_fn reg_alert_act_ops[];
+extern const reg_op_fn reg_channel_ops[];
+extern const reg_op_fn reg_outbox_ops[];
+extern const reg_op_fn reg_escalation_ops[];
 
 uint16_t reg_fail(reg_call *c, uint16_t status, const char *detail); /* returns status */
 
@@ -338,7 +360,8 @@ uint64_t reg_hash(const registry *r, uint32_t salt, const void *data, size_t len
 uint64_t reg_hash_lower(const registry *r, view text); /* ASCII case does not count */
 bool reg_same_lower(view a, view b);
 
-enum reg_noun { NOUN_TENANT = 1, NOUN_USER, NOUN_KEY, NOUN_MACHINE, NOUN_RULE, NOUN_ALERT, NOUN_SESSION, NOUN_GROUP };
+enum reg_noun { NOUN_TENANT = 1, NOUN_USER, NOUN_KEY, NOUN_MACHINE, NOUN_RULE, NOUN_ALERT, NOUN_SESSION, NOUN_GROUP,
+                NOUN_CHANNEL, NOUN_ESCALATION };
 void  reg_enter(registry *r, enum reg_noun noun, const uuid *id, void *record);
 void  reg_leave(registry *r, enum reg_noun noun, const uuid *id, const void *record);
 /* The record of that identity: every record begins with its uuid. */
@@ -366,12 +389,18 @@ NODISCARD int reg_machines_load(registry *r);
 NODISCARD int reg_rules_load(registry *r);
 NODISCARD int reg_alerts_load(registry *r);
 NODISCARD int reg_audit_load(registry *r);
+NODISCARD int reg_channels_load(registry *r);    /* before the outbox and escalations */
+NODISCARD int reg_escalations_load(registry *r);
+NODISCARD int reg_outbox_load(registry *r);
 void reg_accounts_free(registry *r);
 void reg_keys_free(registry *r);
 void reg_machines_free(registry *r);
 void reg_groups_free(registry *r);
 void reg_rules_free(registry *r);
 void reg_alerts_free(registry *r);
+void reg_outbox_free(registry *r); /* before the channels */
+void reg_escalations_free(registry *r);
+void reg_channels_free(registry *r);
 
 /* Record to board, after the commit. */
 NODISCARD int reg_show_tenant(registry *r, const reg_tenant *t);
@@ -394,6 +423,11 @@ reg_machine *reg_machine_of(reg_call *c, const char *name); /* live, of the call
 reg_group   *reg_group_of(reg_call *c, const char *name); /* the same for a machine group */
 void reg_machines_leave(registry *r, const reg_group *g); /* its machines are in no group then */
 void reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machine); /* NULL: any */
+bool reg_rules_use(const reg_group *g);
+/* The machine left the group: alerts of the group's rules on it are closed. */
+void reg_alerts_leave(registry *r, const reg_group *g, const reg_machine *m);
+/* What time alone brings: snoozes that end, escalations.  When it brings something next; INT64_MAX: never. */
+int64_t reg_turn(registry *r);
 /* Alerts whose snooze is over count again.  When the next one is over; INT64_MAX: none is snoozed. */
 int64_t reg_alerts_wake(registry *r);
 

@@ -540,6 +540,8 @@ op_machine_update(reg_call *c)
     const reg_machine *holder = find_identifier(r, c->tenant, w.identifier);
     if (holder != NULL && holder != m)
         return reg_fail(c, 409, TAKEN);
+    if (m->group != NULL && m->group != w.group)
+        reg_alerts_leave(r, m->group, m);
     reg_index_remove(&r->by_identifier, identifier_hash(r, m->tenant, m->identifier), m);
     m->identifier = m->name = m->location = m->timezone = (view){ 0 };
     apply(m, &w);

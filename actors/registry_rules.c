@@ -1,11 +1,14 @@
 /* registry_rules.c - alert rules: what to compare, for whom, and what to say. */
 #include "actors/registry_internal.h"
+#include "actors/registry_notify.h"
 #include "proto/err.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define NOT_FOUND "Alert rule not found."
+
+enum { CHANNELS_MAX = 50 };
 
 /* ---- stored form ---- */
 static void
@@ -14,10 +17,15 @@ store_rule(registry *r, reg_rule *u)
     pack p;
 
     pack_init(&p);
-    pack_map(&p, 18);
+    pack_map(&p, u->channels.at == NULL ? 19 : 20);
     pack_name_uuid(&p, "id", &u->id);
     pack_name_int(&p, "tenant", u->tenant->no);
     pack_name_int(&p, "machine", u->machine == NULL ? 0 : u->machine->no);
+    pack_name_int(&p, "group", u->group == NULL ? 0 : u->group->no);
+    if (u->channels.at != NULL) {
+        pack_str(&p, VIEW_LIT("channels"));
+        pack_bin(&p, u->channels);
+    }
     pack_name_int(&p, "version", u->version);
     pack_name_str(&p, "name", u->name);
     pack_name_str(&p, "metric", u->metric);
@@ -59,6 +67,7 @@ free_rule(reg_rule *u)
     reg_text_fini(&u->name);
     reg_text_fini(&u->metric);
     reg_text_fini(&u->message);
+    reg_text_fini(&u->channels);
     free(u);
 }
 
@@ -66,6 +75,7 @@ static int
 load_rule(registry *r, view key, const msgpack_object *map)
 {
     reg_rule *u = calloc(1, sizeof *u);
+    view      channels;
 
     ASSERT(u != NULL);
     u->tenant = reg_numbered(&r->tenants, (uint64_t)reg_stored_int(map, "tenant", 0));
@@ -76,6 +86,9 @@ load_rule(registry *r, view key, const msgpack_object *map)
         return E_BAD;
     }
     u->no = load_be32(key.at);
+    u->group = reg_numbered(&r->groups, (uint64_t)reg_stored_int(map, "group", 0));
+    if (pack_get_bin(map, "channels", &channels))
+        reg_text_set(&u->channels, channels.at == NULL ? VIEW_LIT("") : channels);
     u->version = (uint32_t)reg_stored_int(map, "version", 1);
     u->op = (uint8_t)reg_stored_int(map, "op", CMP_GT);
     u->severity = (uint8_t)reg_stored_int(map, "severity", SEVERITY_WARNING);
@@ -117,6 +130,7 @@ reg_show_rule(registry *r, const reg_rule *u)
                      .no = u->no,
                      .tenant = u->tenant->no,
                      .machine = u->machine == NULL ? 0 : u->machine->no,
+                     .group = u->group == NULL ? 0 : u->group->no,
                      .flags = live ? BOARD_LIVE : 0,
                      .op = u->op,
                      .severity = u->severity,
@@ -129,21 +143,55 @@ reg_show_rule(registry *r, const reg_rule *u)
     return board_put_rule(r->board, &b, u->metric, u->name, u->message);
 }
 
+bool
+reg_rules_use(const reg_group *g)
+{
+    for (uint32_t i = 0; i < g->tenant->rules.count; i++)
+        if (((const reg_rule *)g->tenant->rules.at[i])->group == g)
+            return true;
+    return false;
+}
+
 /* ---- answers ---- */
+/* Those that are still there. */
+static void
+pack_channels(const reg_call *c, pack *p, const reg_rule *u)
+{
+    uint32_t living = 0;
+
+    pack_str(p, VIEW_LIT("channel_ids"));
+    if (u->channels.at == NULL) {
+        pack_nil(p);
+        return;
+    }
+    for (size_t i = 0; i + 4 <= u->channels.len; i += 4)
+        living += reg_numbered(&c->r->channels, load_u32(u->channels.at + i)) != NULL;
+    pack_array(p, living);
+    for (size_t i = 0; i + 4 <= u->channels.len; i += 4) {
+        const reg_channel *ch = reg_numbered(&c->r->channels, load_u32(u->channels.at + i));
+
+        if (ch != NULL)
+            pack_uuid(p, &ch->id);
+    }
+}
+
 static void
 pack_rule(reg_call *c, pack *p, const void *record)
 {
     const reg_rule *u = record;
 
-    (void)c;
-    pack_map(p, 18);
+    pack_map(p, 19);
     pack_name_uuid(p, "id", &u->id);
     pack_name_str(p, "name", u->name);
     if (u->machine == NULL)
         pack_name_nil(p, "machine_id");
     else
         pack_name_uuid(p, "machine_id", &u->machine->id);
-    pack_name_nil(p, "group_id");
+    if (u->group == NULL)
+        pack_name_nil(p, "group_id");
+    else
+        pack_name_uuid(p, "group_id", &u->group->id);
+    pack_channels(c, p, u);
     pack_name_str(p, "type", VIEW_LIT("threshold"));
     pack_name_str(p, "metric_name", u->metric);
     pack_name_str(p, "operator", view_str(compare_words[u->op]));
@@ -246,12 +294,48 @@ take_machine(reg_call *c, reg_rule *w)
 {
     view text;
 
-    if (reg_text(c, "group_id").len > 0)
-        return reg_fail(c, 404, "Machine group not found.");
-    if (!reg_given(c, "machine_id", &text))
+    if (reg_given(c, "group_id", &text)) {
+        w->group = text.at == NULL ? NULL : reg_group_of(c, "group_id");
+        if (text.at != NULL && w->group == NULL)
+            return reg_fail(c, 404, "Machine group not found.");
+    }
+    if (reg_given(c, "machine_id", &text)) {
+        w->machine = text.at == NULL ? NULL : reg_machine_of(c, "machine_id");
+        if (text.at != NULL && w->machine == NULL)
+            return reg_fail(c, 404, "Machine not found.");
+    }
+    if (w->machine != NULL && w->group != NULL)
+        return reg_fail(c, 422, "group_id must be null when machine_id is not.");
+    return 0;
+}
+
+/* Into w->channels: bytes of the caller's that live as long as the call. */
+static uint16_t
+take_channels(reg_call *c, reg_rule *w, uint32_t numbers[CHANNELS_MAX])
+{
+    const msgpack_object *ids = pack_get(c->params, "channel_ids");
+    uuid                  id;
+
+    if (!pack_has(c->params, "channel_ids"))
         return 0;
-    w->machine = text.at == NULL ? NULL : reg_machine_of(c, "machine_id");
-    return text.at != NULL && w->machine == NULL ? reg_fail(c, 404, "Machine not found.") : 0;
+    w->channels = (view){ 0 };
+    if (ids == NULL || ids->type == MSGPACK_OBJECT_NIL)
+        return 0;
+    if (ids->type != MSGPACK_OBJECT_ARRAY || ids->via.array.size > CHANNELS_MAX)
+        return reg_fail(c, 422, "channel_ids must have at most 50 items.");
+    for (uint32_t i = 0; i < ids->via.array.size; i++) {
+        const msgpack_object *o = &ids->via.array.ptr[i];
+        const reg_channel    *ch = NULL;
+
+        if (o->type == MSGPACK_OBJECT_STR && uuid_parse(view_of(o->via.str.ptr, o->via.str.size), &id))
+            ch = reg_channel_by(c, &id);
+        if (ch == NULL)
+            return reg_fail(c, 404, "Notification channel not found.");
+        numbers[i] = ch->no;
+    }
+    if (ids->via.array.size > 0) /* none named: all, as with null */
+        w->channels = view_of(numbers, ids->via.array.size * sizeof *numbers);
+    return 0;
 }
 
 /* A hysteresis on the wrong side would never clear, or clear at once. */
@@ -267,12 +351,12 @@ check_hysteresis(reg_call *c, const reg_rule *w)
 }
 
 static uint16_t
-take_members(reg_call *c, reg_rule *w)
+take_members(reg_call *c, reg_rule *w, uint32_t numbers[CHANNELS_MAX])
 {
     uint16_t bad;
 
     if ((bad = take_words(c, w)) != 0 || (bad = take_texts(c, w)) != 0 || (bad = take_numbers(c, w)) != 0 ||
-        (bad = take_machine(c, w)) != 0 || (bad = check_hysteresis(c, w)) != 0)
+        (bad = take_machine(c, w)) != 0 || (bad = take_channels(c, w, numbers)) != 0 || (bad = check_hysteresis(c, w)) != 0)
         return bad;
     (void)pack_get_bool(c->params, "is_active", &w->active);
     return 0;
@@ -285,10 +369,12 @@ apply(reg_rule *u, const reg_rule *w)
     reg_rule before = *u;
 
     *u = *w;
-    u->name = u->metric = u->message = (view){ 0 };
+    u->name = u->metric = u->message = u->channels = (view){ 0 };
     reg_text_set(&u->name, w->name);
     reg_text_set(&u->metric, w->metric);
     reg_text_set(&u->message, w->message);
+    reg_text_set(&u->channels, w->channels);
+    reg_text_fini(&before.channels);
     reg_text_fini(&before.name);
     reg_text_fini(&before.metric);
     reg_text_fini(&before.message);
@@ -306,6 +392,7 @@ op_rule_create(reg_call *c)
 {
     static const char *const required[] = { "metric_name", "operator", "threshold", "severity" };
     reg_rule  w = { .active = true, .version = 1, .tenant = c->tenant };
+    uint32_t  numbers[CHANNELS_MAX];
     char      name[64];
     uint16_t  bad;
 
@@ -315,7 +402,7 @@ op_rule_create(reg_call *c)
             return reg_fail(c, 422, name);
         }
     w.name = reg_text(c, "metric_name");
-    if ((bad = take_members(c, &w)) != 0)
+    if ((bad = take_members(c, &w, numbers)) != 0)
         return bad;
     if (!reg_has_room(c->r, BOARD_RULES, NEXT_RULE))
         return reg_fail(c, 507, "This server has no room for more alert rules.");
@@ -347,15 +434,17 @@ static uint16_t
 op_rule_update(reg_call *c)
 {
     reg_rule *u = rule_of(c);
+    uint32_t  numbers[CHANNELS_MAX];
     uint16_t  bad;
 
     if (u == NULL)
         return reg_fail(c, 404, NOT_FOUND);
     reg_rule w = *u;
-    if ((bad = take_members(c, &w)) != 0)
+    if ((bad = take_members(c, &w, numbers)) != 0)
         return bad;
     /* Alerts of what it was watching before are of no rule any longer. */
-    if ((u->active && !w.active) || !view_eq(u->metric, w.metric) || (w.machine != NULL && w.machine != u->machine))
+    if ((u->active && !w.active) || !view_eq(u->metric, w.metric) || (w.machine != NULL && w.machine != u->machine) ||
+        (w.group != NULL && w.group != u->group))
         reg_alerts_close_all(c->r, u, NULL);
     w.version++;
     w.updated_us = c->r->now_us;

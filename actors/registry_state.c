@@ -8,6 +8,7 @@
  *   "mark" be64 addr    uuid generation, u64   applied up to this position of that lane (registry.c)
  */
 #include "actors/registry_internal.h"
+#include "actors/registry_notify.h"
 #include "proto/err.h"
 #include "proto/hash.h"
 #include "proto/log.h"
@@ -20,7 +21,8 @@
 
 static const reg_op_fn *const op_lists[] = { reg_account_ops, reg_user_ops, reg_key_ops,
                                              reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops,
-                                             reg_alert_act_ops };
+                                             reg_alert_act_ops, reg_channel_ops, reg_outbox_ops,
+                                             reg_escalation_ops };
 
 /* ---- identities ---- */
 uint64_t
@@ -369,7 +371,8 @@ static int
 load(registry *r)
 {
     static int (*const steps[])(registry *) = { load_counters,     reg_accounts_load, load_event_seqs, reg_keys_load,   reg_groups_load,
-                                                reg_machines_load, reg_rules_load,    reg_alerts_load, reg_audit_load };
+                                                reg_machines_load, reg_rules_load,    reg_alerts_load, reg_audit_load,
+                                                reg_channels_load, reg_escalations_load, reg_outbox_load };
 
     for (size_t i = 0; i < COUNT_OF(steps); i++) {
         int rc = steps[i](r);
@@ -383,6 +386,9 @@ load(registry *r)
 static void
 unload(registry *r)
 {
+    reg_outbox_free(r);
+    reg_escalations_free(r);
+    reg_channels_free(r);
     reg_alerts_free(r);
     reg_rules_free(r);
     reg_machines_free(r);
@@ -425,6 +431,15 @@ reg_open(registry *r, const char *data_dir, board *b)
     if (rc < 0)
         reg_close(r);
     return rc;
+}
+
+int64_t
+reg_turn(registry *r)
+{
+    int64_t awake_us = reg_alerts_wake(r);
+    int64_t escalate_us = reg_escalations_run(r);
+
+    return awake_us < escalate_us ? awake_us : escalate_us;
 }
 
 int

@@ -131,11 +131,14 @@ static const field fleet_fields[] = {
 };
 static const schema fleet_schema = { "FleetStatus", fleet_fields };
 
+static const field uuid_item[] = { { "item", FIELD_UUID, 0, 0, 0, NULL, NULL, NULL }, { 0 } };
+
 static const field rule_fields[] = {
     IS("id", UUID, NULL),
     IS("name", STRING, NULL),
     IS_OR_NULL("machine_id", UUID, "null: every machine"),
     IS_OR_NULL("group_id", UUID, NULL),
+    { "channel_ids", FIELD_ARRAY, MAYBE_NULL, 0, 0, NULL, uuid_item, "null: all active channels" },
     IS("type", STRING, NULL),
     IS("metric_name", STRING, NULL),
     ONE_OF("operator", "gt|gte|lt|lte|eq|ne"),
@@ -173,6 +176,60 @@ static const field alert_fields[] = {
     { 0 },
 };
 PAGE_OF(alert, "Alert");
+
+static const field config_fields[] = {
+    { "url", FIELD_STRING, 0, 0, 0, NULL, NULL, "webhook" },
+    { "headers", FIELD_OBJECT, 0, 0, 0, NULL, NULL, "webhook" },
+    { "webhook_url", FIELD_STRING, 0, 0, 0, NULL, NULL, "slack, teams" },
+    { "email", FIELD_STRING, 0, 0, 0, NULL, NULL, "email" },
+    { 0 },
+};
+#define CHANNEL_FIELDS                                                                             \
+    IS("id", UUID, NULL), IS("tenant_id", UUID, NULL), IS("name", STRING, NULL),                   \
+        ONE_OF("type", "webhook|slack|teams|email"),                                               \
+        { "config", FIELD_OBJECT, MUST, 0, 0, NULL, config_fields, "By type" },                    \
+        IS("is_active", BOOLEAN, NULL), IS("created_at", TIME, NULL), IS("updated_at", TIME, NULL)
+
+static const field channel_fields[] = { CHANNEL_FIELDS, { 0 } };
+PAGE_OF(channel, "NotificationChannel");
+static const field new_channel_fields[] = {
+    CHANNEL_FIELDS, { "signing_secret", FIELD_STRING, 0, 0, 0, NULL, NULL, "When it was made just now" }, { 0 },
+};
+static const schema new_channel_schema = { "NotificationChannelMade", new_channel_fields };
+
+static const field tested_fields[] = {
+    IS("success", BOOLEAN, NULL), { "detail", FIELD_STRING, 0, 0, 0, NULL, NULL, "Why not" }, { 0 },
+};
+static const schema tested_schema = { "NotificationTest", tested_fields };
+
+static const field delivery_fields[] = {
+    IS("id", UUID, "X-Haltless-Delivery"),
+    ONE_OF("event", "alert.triggered|alert.resolved|alert.escalated|alert.storm"),
+    IS_OR_NULL("alert_id", UUID, NULL),
+    ONE_OF("status", "pending|delivered|dead"),
+    IS("attempts", INTEGER, NULL),
+    IS_OR_NULL("response_status", INTEGER, "Of the last try"),
+    IS_OR_NULL("error", STRING, "Of the last try"),
+    IS("created_at", TIME, NULL),
+    IS_OR_NULL("next_attempt_at", TIME, "While pending"),
+    IS_OR_NULL("ended_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(delivery, "Delivery");
+
+static const field policy_fields[] = {
+    IS("id", UUID, NULL),
+    IS("tenant_id", UUID, NULL),
+    IS("name", STRING, NULL),
+    ONE_OF("severity", SEVERITIES),
+    IS("wait_minutes", INTEGER, NULL),
+    IS("channel_id", UUID, NULL),
+    IS("is_active", BOOLEAN, NULL),
+    IS("created_at", TIME, NULL),
+    IS("updated_at", TIME, NULL),
+    { 0 },
+};
+PAGE_OF(policy, "EscalationPolicy");
 
 static const field acknowledged_fields[] = {
     IS("acknowledged_count", INTEGER, NULL), IS("already_acknowledged_count", INTEGER, NULL), { 0 },
@@ -271,7 +328,7 @@ static const schema health_schema = { "Health", health_fields };
 const schema *const described_objects[] = {
     &user_schema,  &key_schema,         &machine_schema, &fleet_machine_schema, &rule_schema,
     &alert_schema, &latest_item_schema, &reading_schema, &refused_schema,       &series_schema,
-    &point_schema, &group_schema, &comment_schema, NULL,
+    &point_schema, &group_schema, &comment_schema, &channel_schema, &delivery_schema, &policy_schema, NULL,
 };
 
 /* clang-format off */
@@ -307,6 +364,16 @@ const description descriptions[] = {
     { GET,     "/alerts",                       &alert_list,      NULL, NULL },
     { GET,     "/alerts/stats",                 &stats_schema,    NULL, NULL },
     { GET,     "/alerts/{id}",                  &alert_schema,    NULL, NULL },
+    { GET,     "/notification-channels",        &channel_list,    NULL, NULL },
+    { POST,    "/notification-channels",        &new_channel_schema, NULL, NULL },
+    { GET,     "/notification-channels/{id}",   &channel_schema,  NULL, NULL },
+    { PUT,     "/notification-channels/{id}",   &new_channel_schema, NULL, NULL },
+    { POST,    "/notification-channels/{id}/test", &tested_schema, NULL, NULL },
+    { GET,     "/notification-channels/{id}/deliveries", &delivery_list, NULL, NULL },
+    { GET,     "/escalation-policies",          &policy_list,     NULL, NULL },
+    { POST,    "/escalation-policies",          &policy_schema,   NULL, NULL },
+    { GET,     "/escalation-policies/{id}",     &policy_schema,   NULL, NULL },
+    { PUT,     "/escalation-policies/{id}",     &policy_schema,   NULL, NULL },
     { POST,    "/alerts/{id}/acknowledge",      &alert_schema,    NULL, NULL },
     { POST,    "/alerts/bulk/acknowledge",      &acknowledged_schema, NULL, NULL },
     { POST,    "/alerts/{id}/snooze",           &alert_schema,    NULL, NULL },

@@ -4,15 +4,17 @@
 #define READ (WHO_VIEWER | WHO_SCOPE(SCOPE_READ_ALERTS))
 #define SECONDS_MAX 604800
 
+static const field channel_item[] = { { "item", FIELD_UUID, 0, 0, 0, NULL, NULL, NULL }, { 0 } };
+
 #define OTHER_FIELDS                                                                               \
     { "type", FIELD_ENUM, 0, 0, 0, "threshold", NULL, "threshold" },                               \
     { "machine_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "null: every machine" },             \
-    { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, NULL },                                \
+    { "group_id", FIELD_UUID, FIELD_NULL, 0, 0, NULL, NULL, "Machines of that group; null: any" }, \
     { "duration_seconds", FIELD_INTEGER, 0, 0, SECONDS_MAX, NULL, NULL, "Must hold so long; 0: at once" }, \
     { "clear_threshold", FIELD_NUMBER, FIELD_NULL, 0, 0, NULL, NULL, "Default the threshold" },    \
     { "cooldown_seconds", FIELD_INTEGER, 0, 0, SECONDS_MAX, NULL, NULL, "Silence after one closed" }, \
     { "conditions", FIELD_ARRAY, FIELD_NULL, 0, 0, NULL, NULL, "Composite rules: not in this version" }, \
-    { "channel_ids", FIELD_ARRAY, FIELD_NULL, 0, 0, NULL, NULL, "Channels: not in this version" }, \
+    { "channel_ids", FIELD_ARRAY, FIELD_NULL, 0, 50, NULL, channel_item, "Who is told; none: all active channels" }, \
     { "message", FIELD_STRING, FIELD_NULL, 0, 500, NULL, NULL,                                     \
       "With {machine}, {metric}, {value}, {threshold}, {unit}" },                                  \
     { "is_active", FIELD_BOOLEAN, 0, 0, 0, NULL, NULL, "Default true" }
@@ -43,16 +45,10 @@ static const schema update_schema = { "AlertRuleUpdate", update_fields };
 static void
 write_rule(call *c)
 {
-    static const char *const unsupported[] = { "conditions", "channel_ids" };
-
-    for (size_t i = 0; i < COUNT_OF(unsupported); i++)
-        if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(call_body(c), unsupported[i])) > 0) {
-            call_fail_field(c, "body", unsupported[i],
-                            "Must be empty: this version supports rules of one threshold, without channels",
-                            "value_error");
-            return;
-        }
-    registry_route(c);
+    if (cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(call_body(c), "conditions")) > 0)
+        call_fail_field(c, "body", "conditions", "Must be empty: this version has rules of one condition", "value_error");
+    else
+        registry_route(c);
 }
 
 extern const route rules_routes[];

@@ -133,6 +133,14 @@ base64url_encode(view in, char *out, size_t room)
     return len;
 }
 
+size_t
+base64_encode(view in, char *out, size_t room)
+{
+    ASSERT(sodium_base64_encoded_len(in.len, sodium_base64_VARIANT_ORIGINAL) <= room);
+    sodium_bin2base64(out, room, in.at, in.len, sodium_base64_VARIANT_ORIGINAL);
+    return strlen(out);
+}
+
 static int
 base64url_digit(uint8_t c)
 {

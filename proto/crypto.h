@@ -24,6 +24,8 @@ void crypto_api_key(char out[API_KEY_TEXT_LEN]);
 
 /* base64url without padding.  Lengths in bytes; decode: -1 when malformed or over room. */
 size_t  base64url_encode(view in, char *out, size_t room);
+/* The classic alphabet with padding and a NUL behind it; room >= 4 * ceil(len / 3) + 1.  The length. */
+size_t  base64_encode(view in, char *out, size_t room);
 ssize_t base64url_decode(view in, uint8_t *out, size_t room);
 
 /* argon2id, 19 MiB, 2 passes: slow, never on an event loop. */

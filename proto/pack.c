@@ -58,7 +58,7 @@ pack_array(pack *p, uint32_t items)
 void
 pack_str(pack *p, view s)
 {
-    int rc = msgpack_pack_str_with_body(&p->packer, s.at, s.len);
+    int rc = msgpack_pack_str_with_body(&p->packer, s.len == 0 ? (const uint8_t *)"" : s.at, s.len);
 
     ASSERT(rc == 0);
 }

@@ -23,6 +23,7 @@
     X(REG_COMMENTS, "comments")                                                                    \
     X(REG_CHANNELS, "channels")                                                                    \
     X(REG_OUTBOX, "outbox")                                                                        \
+    X(REG_ESCALATIONS, "escalations")                                                              \
     X(REG_AUDIT, "audit")
 
 enum reg_family {

@@ -5,9 +5,10 @@
 
 #include <stdio.h>
 
-extern const route account_routes[], alerts_routes[], groups_routes[], keys_routes[], machines_routes[], rules_routes[], users_routes[];
+extern const route account_routes[], alerts_routes[], channels_routes[], escalations_routes[], groups_routes[],
+    keys_routes[], machines_routes[], rules_routes[], users_routes[];
 
-static const route *const nouns[] = { account_routes,  alerts_routes, groups_routes, keys_routes,
+static const route *const nouns[] = { account_routes,  alerts_routes, channels_routes, escalations_routes, groups_routes, keys_routes,
                                       machines_routes, rules_routes,  users_routes };
 
 typedef void row_fn(const route *row);
