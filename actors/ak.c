@@ -22,8 +22,8 @@
 #include <stdlib.h>
 
 enum {
-    VISIT_MESSAGES = 32,     /* of one lane before the next has its turn */
-    VISIT_BYTES = 256 * 1024,
+    QUANTUM = 32 * 1024, /* bytes that a lane's turn may cost */
+    MESSAGE_COST = 512,  /* of a message, besides its own */
     HELD_MAX = 65536,        /* of one lane */
     SAMPLE_EVERY = 16,       /* handlers timed */
 };
@@ -375,37 +375,74 @@ take_one(ak *k, ak_in *in)
     return pos_end - pos;
 }
 
+/* Deficit round robin: each turn gives a lane QUANTUM, each message costs its bytes and something of its own.  What a
+ * great message took too much its lane is short of in its next turns, as long as others have something too. */
 static uint32_t
 visit(ak *k, ak_in *in, uint32_t budget)
 {
     uint32_t n = 0;
     uint64_t bytes = 0;
-    uint64_t took;
+    uint64_t took = 0;
 
-    while (n < budget && n < VISIT_MESSAGES && bytes < VISIT_BYTES && k->dead == 0 &&
-           (took = take_one(k, in)) > 0) {
+    if (!in->cut)
+        in->credit = in->credit < 0 ? in->credit + QUANTUM : QUANTUM;
+    while (n < budget && in->credit > 0 && k->dead == 0 && (took = take_one(k, in)) > 0) {
+        in->credit -= (int64_t)took + MESSAGE_COST;
         bytes += took;
         n++;
     }
+    in->cut = n == budget && in->credit > 0;
     count_visit(k, in, n, bytes);
     return n;
 }
 
+/* A turn for each of a range of lanes, beginning where the budget of the last step ended, be it within a turn. */
+static uint32_t
+sweep(ak *k, uint32_t lo, uint32_t hi, uint32_t budget, uint32_t *turn)
+{
+    uint32_t count = hi - lo;
+    uint32_t n = 0;
+    uint32_t i;
+
+    for (i = 0; i < count && n < budget && k->dead == 0; i++) {
+        ak_in *in = &k->in[lo + (*turn + i) % count];
+
+        if (in->paused || in->bad)
+            continue;
+        n += visit(k, in, budget - n);
+        if (in->cut)
+            break;
+    }
+    if (i < count)
+        *turn = (*turn + i) % count;
+    return n;
+}
+
+/* A lane whose debt kept it from its turn has something. */
+static bool
+somebody_owes(const ak *k)
+{
+    for (uint32_t i = 0; i < k->ins; i++)
+        if (k->in[i].credit < 0 && ak__in_waits(&k->in[i]))
+            return true;
+    return false;
+}
+
+/* Lanes of control first, with half of the messages of a step at most. */
 static uint32_t
 drain(ak *k, uint32_t budget)
 {
     uint32_t n = 0;
-    uint32_t before;
+    uint32_t took;
 
     k->waiting = 0;
     for (uint32_t i = 0; i < k->ins; i++)
         k->in[i].paused = false;
     do {
-        before = n;
-        for (uint32_t i = 0; i < k->ins && n < budget && k->dead == 0; i++)
-            if (!k->in[i].paused && !k->in[i].bad)
-                n += visit(k, &k->in[i], budget - n);
-    } while (n > before && n < budget && k->dead == 0);
+        took = sweep(k, 0, k->controls, (uint32_t)min_u64(budget - n, budget / 2 + 1), &k->turn[0]);
+        took += sweep(k, k->controls, k->ins, budget - n - took, &k->turn[1]);
+        n += took;
+    } while ((took > 0 || somebody_owes(k)) && n < budget && k->dead == 0);
     return n;
 }
 

@@ -48,6 +48,7 @@ enum {
     AK_HELPERS_MAX = 8,
     AK_ASKS_MAX = 65535,
     AK_BODY_ALIGN = 64,
+    AK_CONTROL_LANE = 128 * 1024, /* a lane as small as that carries control */
 };
 
 typedef struct ak_hold {
@@ -74,6 +75,8 @@ typedef struct ak_in {
     uint64_t flush_from;
     bool     gathers;
     bool     flushes;
+    int64_t  credit; /* of its turns: bytes */
+    bool     cut;    /* the step's budget ended within its turn */
     bool     paused; /* AK_WAIT, until the next step */
     bool     bad;    /* quarantined */
     bool     far;    /* its producer is on another node, and may begin anew at other positions: */
@@ -179,6 +182,8 @@ struct ak {
 
     ak_in   *in; /* small lanes first */
     uint32_t ins;
+    uint32_t controls; /* the first of them: lanes of control */
+    uint32_t turn[2];  /* whose turn is next: of those, of the others */
     ak_out  *out;
     uint32_t outs;
     ak_out **out_of[KIND_MAX]; /* by part */

@@ -166,6 +166,8 @@ open_ins(ak *k)
         if (p->edge[i].to == k->me)
             edge[k->ins++] = &p->edge[i];
     qsort(edge, k->ins, sizeof(edge_plan *), by_capacity);
+    while (k->controls < k->ins && edge[k->controls]->capacity <= AK_CONTROL_LANE)
+        k->controls++;
     k->in = calloc(k->ins + 1, sizeof *k->in);
     if (k->in == NULL) {
         free(edge);
