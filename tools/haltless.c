@@ -20,6 +20,10 @@ const command commands[] = {
     { "key", cmd_key, "key add: makes an API key" },
     { "keygen", cmd_keygen, "makes the key pair of a node, for a topology of several" },
     { "secrets", cmd_secrets, "secrets rotate: another signing secret, nobody is logged out" },
+    { "backup", cmd_backup, "a copy of all data, while the server runs" },
+    { "restore", cmd_restore, "a backup becomes a data directory" },
+    { "verify", cmd_verify, "reads all data, or a backup, and says whether it is sound" },
+    { "stats", cmd_stats, "what the stored bytes go to" },
     { "version", cmd_version, "says what runs here, with the libraries that are loaded" },
     { 0 },
 };

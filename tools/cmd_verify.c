@@ -1,0 +1,339 @@
+/* cmd_verify.c - `haltless verify` and `haltless stats`: all data looked through, in an image, while the server runs or not.
+ *
+ *   image (storage/image.h) ─▶ each partition opened as after a crash ─▶ every chunk, summary, series (part_check.h)
+ *                           └▶ the registry opened, every record read
+ */
+#include "proto/err.h"
+#include "proto/json.h"
+#include "storage/part_check.h"
+#include "storage/regstore.h"
+#include "tools/account.h"
+#include "tools/backup.h"
+#include "tools/commands.h"
+#include "tools/picture.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { PARTS_MAX = 256 };
+
+typedef struct request {
+    const char *name; /* of the command */
+    const char *dir;  /* data or backup */
+    bool        rows;
+    bool        json;
+} request;
+
+typedef struct findings {
+    uint32_t     files, files_damaged; /* of a backup */
+    uint64_t     registry_records;
+    uint16_t     parts[PARTS_MAX];
+    part_checked part[PARTS_MAX];
+    uint32_t     part_count;
+} findings;
+
+static void
+on_progress(void *ctx, uint64_t done, uint64_t of)
+{
+    progress_show(ctx, done, of);
+}
+
+static int
+count_record(void *ctx, view key, view value)
+{
+    (void)key;
+    (void)value;
+    ++*(uint64_t *)ctx;
+    return 0;
+}
+
+/* Reading is checking: RocksDB judges each block by its checksum, the store each value by its version. */
+static int
+check_registry(const char *dir, uint64_t *records)
+{
+    regstore *s;
+    int       rc = regstore_open(&s, dir);
+
+    if (rc < 0)
+        return rc;
+    for (int f = 0; f < REG_FAMILY_COUNT && rc == E_OK; f++)
+        rc = regstore_scan(s, (enum reg_family)f, (view){ 0 }, (view){ 0 }, false, count_record, records);
+    regstore_close(&s);
+    return rc;
+}
+
+static int
+look_through(const request *r, findings *f)
+{
+    char     manifest[PATH_MAX];
+    picture  pic;
+    int      rc = E_OK;
+
+    snprintf(manifest, sizeof manifest, "%s/MANIFEST", r->dir);
+    if (access(manifest, F_OK) == 0)
+        rc = backup_verify(r->dir, r->json, &f->files, &f->files_damaged);
+    if (rc < 0 || (rc = picture_take(&pic, r->dir)) < 0)
+        return rc;
+    rc = check_registry(pic.path, &f->registry_records);
+    f->part_count = picture_parts(pic.path, f->parts, PARTS_MAX);
+    for (uint32_t i = 0; i < f->part_count && rc == E_OK; i++) {
+        char     what[32];
+        progress p = { .what = what, .quiet = r->json };
+
+        snprintf(what, sizeof what, "partition %u", f->parts[i]);
+        rc = part_check_image(pic.path, f->parts[i], r->rows, &f->part[i], on_progress, &p);
+        progress_end(&p);
+    }
+    picture_drop(&pic);
+    return rc;
+}
+
+/* ---- verify ---- */
+
+static const struct {
+    const char *name, *words;
+    size_t      at;
+} faults[] = {
+#define ROW(member, words) { #member, words, offsetof(part_fault_counts, member) }
+    ROW(blocks, "damaged blocks of the journal"),
+    ROW(chunks, "damaged chunks"),
+    ROW(rollups, "rollups that are not what their rows say"),
+    ROW(summaries, "chunks without a rollup"),
+    ROW(series, "series that are none"),
+    ROW(latest, "latest readings that are not the latest"),
+#undef ROW
+};
+
+static uint64_t
+fault_of(const part_checked *c, size_t i)
+{
+    uint64_t n;
+
+    memcpy(&n, (const uint8_t *)&c->faults + faults[i].at, sizeof n);
+    return n;
+}
+
+static void
+part_json(json_out *j, uint16_t number, const part_checked *c)
+{
+    json_open(j, '{');
+    json_name_int(j, "part", number);
+    json_name_int(j, "series", (int64_t)c->series);
+    json_name_int(j, "chunks", (int64_t)c->chunks);
+    json_name_int(j, "readings_sealed", (int64_t)c->readings);
+    json_name_int(j, "readings_unsealed", (int64_t)c->head_readings);
+    json_name_int(j, "journal_blocks", (int64_t)c->journal_blocks);
+    json_name_int(j, "torn_bytes", (int64_t)c->torn_bytes);
+    json_name_int(j, "chunk_bytes", (int64_t)c->chunk_bytes);
+    json_name_int(j, "rollup_bytes", (int64_t)c->rollup_bytes);
+    json_name_int(j, "table_bytes", (int64_t)c->table_bytes);
+}
+
+static void
+verify_json(const findings *f, uint64_t count)
+{
+    json_out j = { 0 };
+
+    json_open(&j, '{');
+    json_name_bool(&j, "sound", count == 0);
+    json_name_int(&j, "faults", (int64_t)count);
+    json_name_int(&j, "backup_files", f->files);
+    json_name_int(&j, "backup_files_damaged", f->files_damaged);
+    json_name_int(&j, "registry_records", (int64_t)f->registry_records);
+    json_name(&j, VIEW_LIT("partitions"));
+    json_open(&j, '[');
+    for (uint32_t i = 0; i < f->part_count; i++) {
+        part_json(&j, f->parts[i], &f->part[i]);
+        for (size_t k = 0; k < COUNT_OF(faults); k++) {
+            char name[48];
+
+            snprintf(name, sizeof name, "fault_%s", faults[k].name);
+            json_name_int(&j, name, (int64_t)fault_of(&f->part[i], k));
+        }
+        json_close(&j, '}');
+    }
+    json_close(&j, ']');
+    json_close(&j, '}');
+    printf("%.*s\n", (int)j.len, j.at);
+    json_out_free(&j);
+}
+
+static void
+verify_text(const findings *f, uint64_t count)
+{
+    if (f->files > 0)
+        printf("backup       %u files, %u damaged\n", f->files, f->files_damaged);
+    printf("registry     %" PRIu64 " records\n", f->registry_records);
+    for (uint32_t i = 0; i < f->part_count; i++) {
+        const part_checked *c = &f->part[i];
+
+        printf("partition %-2u %" PRIu64 " series, %" PRIu64 " readings in %" PRIu64 " chunks, %" PRIu64
+               " unsealed in %" PRIu64 " blocks of the journal\n",
+               f->parts[i], c->series, c->readings, c->chunks, c->head_readings, c->journal_blocks);
+        for (size_t k = 0; k < COUNT_OF(faults); k++)
+            if (fault_of(c, k) > 0)
+                printf("             %" PRIu64 " %s\n", fault_of(c, k), faults[k].words);
+    }
+    printf("%s\n", count == 0 ? "sound" : "DAMAGED: see the lines above");
+}
+
+static int
+verify(const request *r, findings *f)
+{
+    int      rc = look_through(r, f);
+    uint64_t count = f->files_damaged;
+
+    if (rc < 0)
+        return command_failed(r->name);
+    for (uint32_t i = 0; i < f->part_count; i++)
+        count += f->part[i].fault_count;
+    (r->json ? verify_json : verify_text)(f, count);
+    return count == 0 ? EXIT_FINE : EXIT_FAILED;
+}
+
+/* ---- stats ---- */
+
+/* Bytes of the table files, shared out by what was put in; the readings that are sealed. */
+static double
+bytes_a_reading(const part_checked *c, const metric_use *u)
+{
+    double put = (double)(c->chunk_bytes + c->rollup_bytes);
+    double mine = (double)(u->chunk_bytes + u->rollup_bytes);
+
+    return u->readings == 0 || put == 0 ? 0 : mine / (double)u->readings;
+}
+
+static void
+stats_json(const findings *f)
+{
+    for (uint32_t i = 0; i < f->part_count; i++) {
+        const part_checked *c = &f->part[i];
+        json_out            j = { 0 };
+
+        part_json(&j, f->parts[i], c);
+        json_name(&j, VIEW_LIT("metrics"));
+        json_open(&j, '[');
+        for (uint32_t m = 0; m < c->metric_count; m++) {
+            const metric_use *u = &c->metrics[m];
+
+            json_open(&j, '{');
+            json_name_string(&j, "metric_name", view_str(u->name));
+            json_name_int(&j, "series", (int64_t)u->series);
+            json_name_int(&j, "readings", (int64_t)u->readings);
+            json_name_int(&j, "readings_unsealed", (int64_t)u->head_readings);
+            json_name_int(&j, "chunks", (int64_t)u->chunks);
+            json_name_int(&j, "chunk_bytes", (int64_t)u->chunk_bytes);
+            json_name_int(&j, "rollup_bytes", (int64_t)u->rollup_bytes);
+            json_name_number(&j, "bytes_per_reading", bytes_a_reading(c, u));
+            json_close(&j, '}');
+        }
+        json_close(&j, ']');
+        json_close(&j, '}');
+        printf("%.*s\n", (int)j.len, j.at);
+        json_out_free(&j);
+    }
+}
+
+static double
+ratio(uint64_t a, uint64_t b)
+{
+    return b == 0 ? 0 : (double)a / (double)b;
+}
+
+static void
+stats_text(const findings *f)
+{
+    for (uint32_t i = 0; i < f->part_count; i++) {
+        const part_checked *c = &f->part[i];
+
+        printf("partition %u: %" PRIu64 " series, %" PRIu64 " readings sealed, %" PRIu64 " unsealed\n", f->parts[i],
+               c->series, c->readings, c->head_readings);
+        printf("  table files %.1f MB, %.3f bytes a reading; chunks %.1f readings, %.0f bytes each; rollups %.3f bytes"
+               " a reading\n",
+               (double)c->table_bytes / 1e6, ratio(c->table_bytes, c->readings), ratio(c->readings, c->chunks),
+               ratio(c->chunk_bytes, c->chunks), ratio(c->rollup_bytes, c->readings));
+        printf("  %-32s %10s %12s %10s %10s %12s\n", "metric", "series", "readings", "unsealed", "a chunk", "bytes a reading");
+        for (uint32_t m = 0; m < c->metric_count; m++) {
+            const metric_use *u = &c->metrics[m];
+
+            printf("  %-32.32s %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10.1f %12.3f\n", u->name, u->series,
+                   u->readings, u->head_readings, ratio(u->readings, u->chunks), bytes_a_reading(c, u));
+        }
+    }
+}
+
+static int
+stats(const request *r, findings *f)
+{
+    if (look_through(r, f) < 0)
+        return command_failed(r->name);
+    (r->json ? stats_json : stats_text)(f);
+    return EXIT_FINE;
+}
+
+/* ---- both ---- */
+
+static const char verify_usage[] =
+    "haltless verify [BACKUP] [--json] [settings] - reads all data and says whether it is sound\n\n"
+    "  BACKUP      a backup, instead of the data directory: its files against the manifest, then as below\n"
+    "  --json      one JSON object\n"
+    "  --data DIR  the server's data directory; the server may run\n\n"
+    "Every checksum (journal, chunks, rollups, RocksDB's blocks, registry) and every invariant: times of a chunk in order\n"
+    "and in their day, a rollup says what its rows do, series have one number, the latest reading is the latest, what is\n"
+    "unsealed replays.  Exit status 0: sound; 1: not.\n";
+
+static const char stats_usage[] =
+    "haltless stats [--json] [settings] - what the stored bytes go to, metric by metric\n\n"
+    "  --json      one JSON object a partition\n"
+    "  --data DIR  the server's data directory; the server may run\n\n"
+    "Bytes a reading of a metric are those of its chunks, their keys and rollups; those of the table files count RocksDB's\n"
+    "indexes, series and what waits to be compacted as well.\n";
+
+static int
+begin(int argc, char **argv, request *r, int (*run)(const request *, findings *))
+{
+    bool        bad = false;
+    const char *config = args_take_config(&argc, argv, &bad);
+    char       *data;
+    findings   *f;
+    int         used = 1, status;
+
+    r->json = args_take_switch(&argc, argv, "--json");
+    if (bad)
+        return command_misused(r->name, "--config needs a file");
+    if (r->rows && argc > 1 && argv[1][0] != '-') {
+        r->dir = argv[1];
+        used = 2;
+    }
+    if ((data = account_data_dir(argc - used, argv + used, config)) == NULL)
+        return command_failed(r->name);
+    if (r->dir == NULL)
+        r->dir = data;
+    f = calloc(1, sizeof *f);
+    ASSERT(f != NULL);
+    status = run(r, f);
+    for (uint32_t i = 0; i < f->part_count; i++)
+        part_checked_free(&f->part[i]);
+    free(f);
+    free(data);
+    return status;
+}
+
+int
+cmd_verify(int argc, char **argv)
+{
+    request r = { .name = "verify", .rows = true };
+
+    return args_help(argc, argv, verify_usage, true) ? EXIT_FINE : begin(argc, argv, &r, verify);
+}
+
+int
+cmd_stats(int argc, char **argv)
+{
+    request r = { .name = "stats" };
+
+    return args_help(argc, argv, stats_usage, true) ? EXIT_FINE : begin(argc, argv, &r, stats);
+}
