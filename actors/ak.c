@@ -665,6 +665,12 @@ ak_parts_here(const ak *k, uint16_t kind)
     return n;
 }
 
+bool
+ak_is_far(const ak *k, addr who)
+{
+    return plan_place(&k->host->run->plan, who) >= 0;
+}
+
 const uuid *
 ak_generation_of(const ak *k, const ak_msg *m)
 {

@@ -128,6 +128,7 @@ addr        ak_self(const ak *k);
 uint16_t    ak_epoch(const ak *k);                /* incarnation of this actor */
 uint16_t    ak_parts(const ak *k, uint16_t kind); /* how many of that kind the topology has */
 uint16_t    ak_parts_here(const ak *k, uint16_t kind); /* on this node */
+bool        ak_is_far(const ak *k, addr who); /* on another node */
 const uuid *ak_generation(const ak *k); /* of this node's lane files, */
 const uuid *ak_generation_of(const ak *k, const ak_msg *m); /* of the lane m came on: positions compare within one */
 

@@ -105,6 +105,8 @@ open_in(ak *k, ak_in *in, const edge_plan *e, uint32_t cursor)
     }
     in->far = e->side == EDGE_COMES_IN;
     if (in->far)
+        in->again_until = 0; /* of which generation that was is not known: meet_successors() */
+    if (in->far)
         in->edge = wire_add_in_far(k->wire, &in->lane, e->from, the_link,
                                    ak_same_process(k, the_link), e->capacity);
     else

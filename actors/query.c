@@ -13,6 +13,7 @@
 #include "actors/fill.h"
 #include "actors/kinds.h"
 #include "actors/options.h"
+#include "actors/query_far.h"
 #include "actors/query_targets.h"
 #include "actors/scan.h"
 #include "proto/err.h"
@@ -35,10 +36,12 @@ enum {
 };
 #define WITHIN_NS (30ull * 1000000000) /* when the asker gave no deadline */
 
-enum job_state { JOB_FREE, JOB_FIND, JOB_ASK, JOB_HEADS, JOB_READ, JOB_SEND, JOB_CREDIT, JOB_LATER };
+enum job_state { JOB_FREE, JOB_FIND, JOB_ASK, JOB_HEADS, JOB_READ, JOB_SEND, JOB_CREDIT, JOB_LATER,
+                 JOB_FAR };
 enum send_step { SEND_SERIES, SEND_POINTS, SEND_CLOSE };
 
 typedef struct job job;
+enum far_what { FAR_NOTHING, FAR_WHOLE, FAR_ROWS };
 
 /* One HEADS ask of a batch. */
 typedef struct heads_wait {
@@ -69,6 +72,12 @@ struct job {
     member_rows    heads[BATCH_MAX];
     heads_wait     wait[BOARD_PARTS_MAX];
     uint32_t       waits;
+    uint8_t       *question; /* as it came; where partitions are on other nodes */
+    uint32_t       question_len;
+    enum far_what  far_what;
+    far_ask        far;
+    heads_wait     far_wait;
+    enum job_state after_credit;
     uint64_t       sealed[BOARD_PARTS_MAX];
     bool           reached[BOARD_PARTS_MAX];
     int64_t       *times; /* the head of the member, sorted */
@@ -89,6 +98,7 @@ typedef struct query {
     uint32_t     turn;
     bool         pumping; /* a timer is set that goes on at once */
     bool         resting; /* ... that goes on in a while */
+    uint64_t     far;     /* partitions that are on other nodes, each with a reader */
 } query;
 
 /* ---- a job's end ---- */
@@ -116,6 +126,9 @@ cancel_asks(query *q, job *j)
         j->wait[p].corr = 0;
     }
     j->waits = 0;
+    if (j->far_what != FAR_NOTHING)
+        far_drop(&j->far);
+    j->far_what = FAR_NOTHING;
 }
 
 static void
@@ -126,6 +139,7 @@ drop(query *q, job *j)
     targets_close(&j->targets);
     fold_close(&j->fold);
     scan_free(&j->scan);
+    free(j->question);
     memset(j, 0, sizeof *j);
     q->busy--;
 }
@@ -202,8 +216,8 @@ ask_part(query *q, job *j, uint16_t no)
     for (uint32_t i = j->batch_from; i < j->batch_end; i++)
         if (j->targets.at[i].part == no)
             body.series[body.ask.series_count++] = j->targets.at[i].series;
-    if (body.ask.series_count == 0)
-        return true;
+    if (body.ask.series_count == 0 || targets_is_far(&j->targets, no))
+        return true; /* who reads it there asks for its heads */
     j->wait[no] = (heads_wait){ .job = j, .at = j->batch_from };
     j->wait[no].corr = ak_ask_stream(q->k, addr_of(KIND_INGEST, no), MSG_HEADS, &body,
                                        (uint32_t)(sizeof body.ask + body.ask.series_count * 4),
@@ -288,6 +302,9 @@ take_rows(job *j, heads_wait *w, const ak_msg *m)
 }
 
 static void pump_soon(query *q);
+static void take_far(query *q, job *j, const ak_msg *m);
+static int  end_member(job *j);
+static void no_room(query *q, job *j, int rc);
 
 static ak_verdict
 on_head_rows(ak *k, void *self, const ak_msg *m)
@@ -317,6 +334,80 @@ on_head_rows(ak *k, void *self, const ak_msg *m)
     return AK_DONE;
 }
 
+/* ---- of other nodes ---- */
+
+static void
+take_far(query *q, job *j, const ak_msg *m)
+{
+    far_take(&j->far, m);
+    if (j->state == JOB_HEADS)
+        j->state = JOB_FAR;
+    pump_soon(q);
+}
+
+static ak_verdict
+on_result(ak *k, void *self, const ak_msg *m)
+{
+    heads_wait *w = m->ctx;
+
+    (void)k;
+    if (w != NULL && w->job != NULL && w->corr == m->corr)
+        take_far(self, w->job, m);
+    return AK_DONE;
+}
+
+/* The ask is out, or will be tried again, or that node is away. */
+static int
+asked_far(job *j, enum far_what what, int rc)
+{
+    if (rc == E_AGAIN) {
+        j->state = JOB_LATER;
+        j->then = JOB_READ;
+        return E_OK;
+    }
+    if (rc < 0)
+        return rc;
+    j->far_what = what;
+    j->far_wait = (heads_wait){ .job = j, .corr = j->far.corr };
+    j->state = JOB_HEADS; /* until something comes */
+    return E_OK;
+}
+
+/* Its series of the answer are all in one partition: let it be answered there. */
+static bool
+is_whole(const targets *t, uint32_t member)
+{
+    uint8_t how = t->head.group_by;
+
+    if (how == GROUP_SERIES || how == GROUP_MACHINE)
+        return true;
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->at[i].part != t->at[member].part)
+            return false;
+    return true;
+}
+
+static int
+start_far(query *q, job *j)
+{
+    const targets *t = &j->targets;
+    const target  *one = &t->at[j->member];
+    int64_t        from = fold_from(&j->fold);
+
+    if (is_whole(t, j->member))
+        return asked_far(j, FAR_WHOLE,
+                         far_ask_whole(&j->far, q->k, t, view_of(j->question, j->question_len), j->member,
+                                       time_left(q, j), &j->far_wait));
+    if (j->far.from_us != INT64_MIN && j->reading)
+        from = j->far.from_us;
+    else
+        fold_member(&j->fold);
+    j->reading = true;
+    return asked_far(j, FAR_ROWS,
+                     far_ask_rows(&j->far, q->k, t, one, from, j->fold.spec.end_us, time_left(q, j),
+                                  &j->far_wait));
+}
+
 /* MSG_FAIL, MSG_LATE: a partition did not answer. */
 static ak_verdict
 on_no_heads(ak *k, void *self, const ak_msg *m)
@@ -328,6 +419,10 @@ on_no_heads(ak *k, void *self, const ak_msg *m)
     (void)k;
     if (w == NULL || w->job == NULL || w->corr != m->corr)
         return AK_DONE;
+    if (w == &w->job->far_wait) {
+        take_far(q, w->job, m);
+        return AK_DONE;
+    }
     if (m->type == MSG_FAIL && m->len >= sizeof rc)
         memcpy(&rc, m->body, sizeof rc);
     w->corr = 0;
@@ -493,6 +588,13 @@ read_on(query *q, job *j)
     int64_t budget = ROWS_A_TURN;
     int     rc = E_OK;
 
+    if (targets_is_far(&j->targets, j->targets.at[j->member].part)) {
+        rc = start_far(q, j);
+        if (rc < 0)
+            finish(q, j, rc);
+        return;
+    }
+
     while (budget > 0 && j->state == JOB_READ && rc == E_OK) {
         ak_io_begin(q->k); /* chunks come from the disk */
         if (!j->reading)
@@ -579,6 +681,18 @@ send_step(query *q, job *j)
 }
 
 static void
+no_room(query *q, job *j, int rc)
+{
+    j->after_credit = j->state;
+    if (rc == E_AGAIN)
+        j->state = JOB_CREDIT;
+    else if (rc == E_GONE)
+        drop(q, j);
+    else
+        finish(q, j, rc);
+}
+
+static void
 sent_all(query *q, job *j)
 {
     if (j->member == j->targets.count) {
@@ -605,12 +719,35 @@ send_on(query *q, job *j)
         }
         j->step++;
     }
-    if (rc == E_AGAIN)
-        j->state = JOB_CREDIT;
-    else if (rc == E_GONE)
-        drop(q, j);
-    else
+    no_room(q, j, rc);
+}
+
+/* Something of the far answer came: pass it on, or fold it; then the member behind it. */
+static void
+far_on(query *q, job *j)
+{
+    bool whole = j->far_what == FAR_WHOLE;
+    int  rc = whole ? far_pass(&j->far, &j->targets, &j->m, j->groups) : far_fold(&j->far, &j->fold);
+
+    if (rc == 1) {
+        j->state = JOB_HEADS;
+    } else if (rc < 0 && !j->far.ended) {
+        no_room(q, j, rc);
+    } else if (rc < 0) {
         finish(q, j, rc);
+    } else if (whole) {
+        j->far_what = FAR_NOTHING;
+        j->member = j->far.end;
+        sent_all(q, j);
+    } else {
+        j->far_what = FAR_NOTHING;
+        j->state = JOB_READ;
+        if (j->far.from_us != INT64_MIN && !fold_is_full(&j->fold))
+            return; /* the next page */
+        fold_member_end(&j->fold);
+        if ((rc = end_member(j)) < 0)
+            finish(q, j, rc);
+    }
 }
 
 /* ---- turns ---- */
@@ -649,6 +786,9 @@ turn_of(query *q, job *j)
     case JOB_SEND:
         send_on(q, j);
         break;
+    case JOB_FAR:
+        far_on(q, j);
+        break;
     default:
         break;
     }
@@ -657,7 +797,8 @@ turn_of(query *q, job *j)
 static bool
 is_runnable(const job *j)
 {
-    return j->state == JOB_FIND || j->state == JOB_ASK || j->state == JOB_READ || j->state == JOB_SEND;
+    return j->state == JOB_FIND || j->state == JOB_ASK || j->state == JOB_READ || j->state == JOB_SEND ||
+           j->state == JOB_FAR;
 }
 
 static void
@@ -716,6 +857,16 @@ on_timer(ak *k, void *self, const ak_msg *m)
 
 /* ---- asks ---- */
 
+static void
+keep_question(query *q, job *j, const ak_msg *m)
+{
+    j->targets.far = q->far;
+    j->question = malloc(m->len);
+    ASSERT(j->question != NULL);
+    memcpy(j->question, m->body, m->len);
+    j->question_len = m->len;
+}
+
 static ak_verdict
 on_query(ak *k, void *self, const ak_msg *m)
 {
@@ -740,6 +891,8 @@ on_query(ak *k, void *self, const ak_msg *m)
         ak_reply(k, m, MSG_RESULT, &end, sizeof end);
         return AK_DONE;
     }
+    if (q->far != 0)
+        keep_question(q, j, m);
     j->m = *m;
     j->m.body = NULL;
     j->batch_max = BATCH_MAX;
@@ -766,7 +919,7 @@ on_credit(ak *k, void *self, const ak_msg *m)
 
     (void)k;
     if (j != NULL && j->state == JOB_CREDIT) {
-        j->state = JOB_SEND;
+        j->state = j->after_credit;
         pump_soon(self);
     }
     return AK_DONE;
@@ -788,9 +941,13 @@ on_cancel(ak *k, void *self, const ak_msg *m)
 static int
 init(ak *k, void *self)
 {
-    query *q = self;
+    query   *q = self;
+    uint16_t parts = addr_kind(ak_self(k)) == KIND_QUERY ? ak_parts(k, KIND_READER) : 0;
 
     q->k = k;
+    for (uint16_t p = 0; p < parts && p < BOARD_PARTS_MAX; p++)
+        if (ak_is_far(k, addr_of(KIND_READER, p)))
+            q->far |= UINT64_C(1) << p;
     return E_OK;
 }
 
@@ -811,6 +968,7 @@ stop(ak *k, void *self)
 static const ak_on on[] = {
     { MSG_QUERY, 0, on_query },
     { MSG_HEAD_ROWS, 0, on_head_rows },
+    { MSG_RESULT, 0, on_result },
     { MSG_FAIL, 0, on_no_heads },
     { MSG_LATE, 0, on_no_heads },
     { MSG_CREDIT, 0, on_credit },

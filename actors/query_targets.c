@@ -262,22 +262,33 @@ look_at(targets *t, const board *b, uint32_t no)
     return t->head.metrics > 0 ? add_named(t, b, &m) : add_all(t, b, &m);
 }
 
+/* 0: here. */
+static uint32_t
+rank_of(const targets *t, const target *one)
+{
+    return targets_is_far(t, one->part) ? one->part + 1u : 0;
+}
+
 static int
-by_machine(const void *x, const void *y)
+by_machine(const void *x, const void *y, void *ctx)
 {
     const target *a = x, *b = y;
+    uint32_t      rank_a = rank_of(ctx, a), rank_b = rank_of(ctx, b);
 
+    if (rank_a != rank_b && ((const targets *)ctx)->head.group_by != GROUP_ALL)
+        return rank_a < rank_b ? -1 : 1;
     if (a->machine != b->machine)
         return a->machine < b->machine ? -1 : 1;
     return compare_views(a->metric, b->metric);
 }
 
 static int
-by_metric(const void *x, const void *y)
+by_metric(const void *x, const void *y, void *ctx)
 {
     const target *a = x, *b = y;
     int           c = compare_views(a->metric, b->metric);
 
+    (void)ctx;
     return c != 0 ? c : (a->machine > b->machine) - (a->machine < b->machine);
 }
 
@@ -294,7 +305,8 @@ targets_find(targets *t, const board *b, uint32_t machines)
     if (t->looked_at < all)
         return 1;
     if (t->count > 1)
-        qsort(t->at, t->count, sizeof *t->at, t->head.group_by == GROUP_METRIC ? by_metric : by_machine);
+        qsort_r(t->at, t->count, sizeof *t->at,
+                t->head.group_by == GROUP_METRIC ? by_metric : by_machine, t);
     return 0;
 }
 

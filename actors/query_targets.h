@@ -26,6 +26,7 @@ typedef struct targets {
     view      *metrics;  /* likewise, in text */
     uint8_t   *text;
     uint32_t   looked_at; /* machines */
+    uint64_t   far;       /* partitions that are on other nodes: their series come last, part by part */
     uint32_t   only;      /* machines of that partition alone, plus 1; 0: of every one */
     target    *at;
     uint32_t   count, room;
@@ -40,6 +41,11 @@ void targets_close(targets *t);
 every targets_every(const targets *t);
 /* Series of the answer. */
 uint32_t targets_groups(const targets *t);
+static inline bool
+targets_is_far(const targets *t, uint16_t part)
+{
+    return (t->far >> part & 1) != 0;
+}
 /* Do both go into one series of the answer? */
 bool targets_fold(const targets *t, const target *a, const target *b);
 

@@ -2,8 +2,10 @@
 #include "actors/plan.h"
 #include "proto/err.h"
 #include "tools/commands.h"
+#include "transport/trust.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char usage[] =
     "haltless check-config [--config FILE] [--dump | --example] [settings] - checks the settings "
@@ -12,6 +14,25 @@ static const char usage[] =
     "  --dump         prints every setting in effect as TOML instead of \"ok\"\n"
     "  --example      prints a file of all settings, each commented out with its default\n\n"
     "Exit status 1, and a message with file and line, variable or flag, when something is wrong.\n";
+
+/* Of several nodes: who the others are, and whether our own key is one. */
+static int
+nodes_check(const options *o)
+{
+    static char text[4096];
+    trust_pair  own;
+    nodes       n;
+    int         rc = nodes_read(&n, o);
+
+    if (rc < 0 || !n.many)
+        return rc;
+    if ((rc = trust_load(o->node_key_file, &own)) < 0)
+        return rc;
+    explicit_bzero(&own, sizeof own);
+    plan_describe_peers(&n, text, sizeof text);
+    fputs(text, stdout);
+    return E_OK;
+}
 
 /* A topology can be made of them, as a new data directory would have it. */
 static int
@@ -23,8 +44,10 @@ topology_check(const options *o)
 
     if (rc == E_OK) {
         plan_describe(p, text, sizeof text);
-        printf("ok: %s\n", text);
+        rc = nodes_check(o);
     }
+    if (rc == E_OK)
+        printf("ok: %s\n", text);
     free(p);
     return rc;
 }

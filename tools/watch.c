@@ -296,6 +296,7 @@ json_actor(json_out *j, const watch_actor *a)
         json_name_int(j, "messages", (int64_t)a->messages);
         json_name_number(j, "messages_per_s", a->messages_s);
         json_name_int(j, "steps", (int64_t)a->steps);
+        json_name_int(j, "readings", (int64_t)count_get(a->counters, COUNT_READINGS));
         json_name_number(j, "steps_per_s", a->steps_s);
         json_histogram(j, a->counters, "queueing", HIST_QUEUEING);
         json_histogram(j, a->counters, "handling", HIST_HANDLING);
