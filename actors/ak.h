@@ -83,6 +83,8 @@ typedef struct ak_kind {
 /* A note.  E_OK; E_FULL: no room (answer AK_WAIT, or drop); E_GONE: no such edge in the topology.  A SHED
  * edge that is full drops the note, counts it, and says E_OK. */
 NODISCARD int ak_send(ak *k, addr to, uint16_t type, const void *body, uint32_t len);
+/* On a LATEST edge without room the newest note of each key waits; ak_send() answers E_FULL there meanwhile. */
+NODISCARD int ak_send_latest(ak *k, addr to, uint16_t type, uint64_t key, const void *body, uint32_t len);
 
 /* An ask.  ctx comes back with the reply (or its parts), MSG_FAIL, or, when within_ns have passed, MSG_LATE:
  * exactly one of them ends it.  Returns corr, or 0 when the lane or the room kept for the reply is full.

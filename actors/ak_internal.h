@@ -4,6 +4,7 @@
  *   ak_open.c   an actor's lanes, wire, counters, seat: opened and closed
  *   ak_run.c    park, the loop, foreign descriptors
  *   ak_send.c   staging: notes, in-place bodies, replies, their backlog
+ *   ak_latest.c the newest of each key, until there is room
  *   ak_ask.c    asks outstanding: reply room, deadlines, parts, credit, cancel; the replier's streams
  *   ak_timer.c  one heap for timers and deadlines
  *   ak_help.c   helper threads
@@ -96,6 +97,8 @@ typedef struct ak_late_reply {
     _Alignas(8) uint8_t   body[];
 } ak_late_reply;
 
+typedef struct ak_latest ak_latest; /* ak_latest.c */
+
 typedef struct ak_out {
     lane            *lane;
     addr             to;
@@ -115,6 +118,7 @@ typedef struct ak_out {
     ak_late_reply   *late; /* replies that found no room, in order */
     ak_late_reply  **late_end;
     uint64_t         late_bytes;
+    ak_latest       *latest; /* LATEST: what waits for room, by key */
 } ak_out;
 
 typedef struct ak_ask_entry {
@@ -312,6 +316,13 @@ ak__stage(ak *k, ak_out *o, const envelope *e, const void *body)
     return true;
 }
 
+/* A note of that many bytes need not be shed. */
+static inline bool
+ak__sheds_not(const ak_out *o, uint32_t len)
+{
+    return o->open == NULL && lane_fits(o->lane, envelope_record_len(len) + o->shed_below);
+}
+
 uint32_t ak__rooms(ak *k); /* backlogs, starved lanes, owed notes: what can go on */
 bool     ak__room_now(ak *k);
 bool     ak__room_seen(const ak *k); /* the same look, telling nobody that it waits */
@@ -319,6 +330,11 @@ void     ak__publish(ak *k);
 void     ak__outs_free(ak *k);
 
 bool     ak__asker_is_gone(const ak *k, const ak_msg *m);
+
+/* ak_latest.c */
+bool     ak__latest_waits(const ak_out *o);
+uint32_t ak__latest_send(ak *k, ak_out *o);
+void     ak__latest_free(ak_out *o);
 
 /* ak_ask.c */
 uint64_t   ak__ask_new(ak *k, ak_out *o, uint16_t type, uint64_t within_ns, uint32_t window);

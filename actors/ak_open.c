@@ -95,7 +95,7 @@ open_in(ak *k, ak_in *in, const edge_plan *e, uint32_t cursor)
     in->from = e->from;
     in->carrier = e->carrier;
     in->capacity = e->capacity;
-    in->owed_limit = e->policy == EDGE_SHED ? e->capacity / 2 : e->capacity;
+    in->owed_limit = e->policy == EDGE_SHED || e->policy == EDGE_LATEST ? e->capacity / 2 : e->capacity;
     in->cursor = cursor;
     in->again_until = atomic_load_explicit(&k->seat->read[cursor], memory_order_relaxed);
     if (e->carrier == CARRIER_RING) {
@@ -131,7 +131,7 @@ open_out(ak *k, ak_out *o, const edge_plan *e)
     o->capacity = e->capacity;
     o->late_end = &o->late;
     o->back = ak__in_from(k, e->to);
-    if (e->policy == EDGE_SHED && back != NULL && back->policy == EDGE_WAIT)
+    if ((e->policy == EDGE_SHED || e->policy == EDGE_LATEST) && back != NULL && back->policy == EDGE_WAIT)
         o->shed_below = e->capacity / 2;
     rundir_lane_path(k->host->run, e, path);
     if ((rc = seat_open(&o->peer, k->host->run->path, e->to, false)) < 0 ||

@@ -41,8 +41,9 @@ ak_send(ak *k, addr to, uint16_t type, const void *body, uint32_t len)
     ASSERT(body_is_allowed(type, len));
     if (o == NULL || o->policy == EDGE_REPLY)
         return E_GONE;
-    if (o->policy == EDGE_SHED &&
-        (o->open != NULL || !lane_fits(o->lane, envelope_record_len(len) + o->shed_below))) {
+    if (o->policy == EDGE_LATEST && (ak__latest_waits(o) || !ak__sheds_not(o, len)))
+        return E_FULL;
+    if (o->policy == EDGE_SHED && !ak__sheds_not(o, len)) {
         count_add(k->counters, COUNT_SHED, 1);
         return E_OK;
     }
@@ -75,7 +76,7 @@ ak_reserve(ak *k, addr to, uint16_t type, uint32_t room)
     if (o == NULL || o->policy == EDGE_REPLY)
         return NULL;
     if (!lane_fits(o->lane, envelope_record_len(room) + o->shed_below)) {
-        count_add(k->counters, o->policy == EDGE_SHED ? COUNT_SHED : COUNT_FULL, 1);
+        count_add(k->counters, o->policy == EDGE_WAIT ? COUNT_FULL : COUNT_SHED, 1);
         return NULL;
     }
     e = ak__envelope(k, o, type, 0);
@@ -422,7 +423,7 @@ ak__rooms(ak *k)
         o->starving = false;
         did += backlog_send(k, o);
         if (o->late == NULL)
-            did += ak__streams_wake(k, o);
+            did += ak__streams_wake(k, o) + ak__latest_send(k, o);
     }
     ak__asks_send_due(k);
     return did;
@@ -492,6 +493,7 @@ ak__outs_free(ak *k)
             o->late = r->next;
             free(r);
         }
+        ak__latest_free(o);
         lane_close(&o->lane);
         seat_close(&o->peer);
     }

@@ -200,6 +200,25 @@ feed_open(ingest *in, feed *f, addr to)
     f->rows_max = len < sizeof(feed_head) ? 0 : (uint32_t)((len - sizeof(feed_head)) / sizeof(reading_row));
 }
 
+/* The front is behind: of each series the newest row waits for it, and is what it shows then. */
+static void
+feed_latest(ingest *in, const feed *f, uint32_t rows)
+{
+    const feed_head   *head = (const void *)f->body;
+    const reading_row *row = (const void *)(f->body + sizeof *head);
+    struct {
+        feed_head   head;
+        reading_row row;
+    } one = { .head = *head };
+
+    one.head.rows = 1;
+    for (uint32_t i = 0; i < rows; i++) {
+        one.row = row[i];
+        if (row[i].time_us >= in->series[row[i].series].latest.time_us)
+            (void)!ak_send_latest(in->k, f->to, MSG_FEED, row[i].series, &one, sizeof one);
+    }
+}
+
 static void
 feed_send(ingest *in, feed *f, uint16_t type)
 {
@@ -209,8 +228,10 @@ feed_send(ingest *in, feed *f, uint16_t type)
         return;
     ((feed_head *)(void *)f->body)->rows = rows;
     f->rows = 0;
-    /* Shed when the other is behind: nobody waits for it. */
-    (void)!ak_send(in->k, f->to, type, f->body, (uint32_t)(sizeof(feed_head) + rows * sizeof(reading_row)));
+    /* Nobody waits for who is behind: WATCHED is shed then, of a feed the newest is kept. */
+    if (ak_send(in->k, f->to, type, f->body, (uint32_t)(sizeof(feed_head) + rows * sizeof(reading_row))) == E_FULL &&
+        type == MSG_FEED)
+        feed_latest(in, f, rows);
 }
 
 static void

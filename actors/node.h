@@ -18,6 +18,7 @@ enum edge_policy {
     EDGE_WAIT,  /* asks and notes; full: the sender waits */
     EDGE_SHED,  /* notes, and perhaps replies: a note is dropped when full, or when half of a lane
                  * that carries replies too is taken (the other half is theirs) */
+    EDGE_LATEST, /* as SHED, but of what ak_send_latest() could not send the newest of each key waits for room */
     EDGE_REPLY, /* replies only */
 };
 

@@ -22,7 +22,7 @@ enum { KIB = 1024, MIB = 1024 * KIB, LANES_MAX_BYTES = 32 * MIB, CORES_MAX = 102
 /* clang-format off */
 const plan_road plan_roads[] = {
 /*   from           to             there      least      policy      back       least      policy      */
-    { KIND_FRONT,    KIND_INGEST,   2 * MIB,   256 * KIB, EDGE_WAIT,  256 * KIB, 64 * KIB,  EDGE_SHED  }, /* READINGS, PROBE; STORED, FEED */
+    { KIND_FRONT,    KIND_INGEST,   2 * MIB,   256 * KIB, EDGE_WAIT,  256 * KIB, 64 * KIB,  EDGE_LATEST }, /* READINGS, PROBE; STORED, FEED */
     { KIND_FRONT,    KIND_QUERY,    128 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   128 * KIB, EDGE_REPLY }, /* QUERY; RESULT */
     { KIND_FRONT,    KIND_REGISTRY, 256 * KIB, 128 * KIB, EDGE_WAIT,  1 * MIB,   256 * KIB, EDGE_SHED  }, /* REG; REG_DONE, EVENT */
     { KIND_FRONT,    KIND_WORKER,   64 * KIB,  16 * KIB,  EDGE_WAIT,  64 * KIB,  16 * KIB,  EDGE_REPLY }, /* WORK; WORK_DONE */
