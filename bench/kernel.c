@@ -13,6 +13,8 @@ static const char help[] =
     "  copy      the same bytes, copied once: what no queue can beat\n"
     "  lane      both sides poll; published every record, every 32, once a step\n"
     "  ring, zmq both sides sleep when there is nothing: the lane and notes, or the lane's records as frames\n"
+    "  link      the same between two hosts: tcp with CURVE, a link on each\n"
+    "  socket    bare ZeroMQ under the same load: ipc, tcp, tcp with CURVE\n"
     "  trip      one record there, one back\n"
     "  ask, note through the whole kernel, between two actors that poll, or sleep\n"
     "  message   what the kernel itself costs an empty message, with its counters and without\n"
@@ -22,8 +24,8 @@ static const char help[] =
     "  --cores A,B     pins both sides\n"
     "  --json          one object a line\n";
 
-static kernel_theme *const themes[] = { kernel_copies, kernel_lanes, kernel_actors,
-                                        kernel_messages };
+static kernel_theme *const themes[] = { kernel_copies, kernel_lanes, kernel_sockets,
+                                        kernel_actors, kernel_messages };
 
 bool
 kernel_wants(const kernel_bench *b, const char *name)

@@ -17,6 +17,7 @@ typedef int kernel_theme(const kernel_bench *b);
 
 kernel_theme kernel_copies;   /* kernel_copy.c: memcpy, what nothing can beat */
 kernel_theme kernel_lanes;    /* kernel_lane.c: lanes, their carriers, round trips */
+kernel_theme kernel_sockets;  /* kernel_socket.c: bare ZeroMQ under the same load */
 kernel_theme kernel_actors;   /* kernel_ak.c: asks and notes through the whole kernel */
 kernel_theme kernel_messages; /* kernel_message.c: what the kernel itself costs a message */
 

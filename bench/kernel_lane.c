@@ -3,6 +3,7 @@
  *   lane     both sides poll
  *   ring     both sides sleep when there is nothing: the lane and ZeroMQ notes
  *   zmq      the lane's records as ZeroMQ frames
+ *   link     the same between two hosts: over tcp with CURVE, by way of a link on each
  *
  * ... as two threads (inproc) and as two processes (ipc).  A producer writes every body in full and
  * publishes after each record, after 32, or once a step (what the kernel does when 1 024 messages wait);
@@ -13,11 +14,12 @@
  * The peer of a case is a thread, or a child forked before this process has a ZeroMQ context.
  */
 #include "bench/kernel.h"
+#include "bench/kernel_link.h"
 
+#include "actors/rundir.h"
 #include "proto/err.h"
 #include "transport/wire.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -36,7 +38,7 @@ enum {
     SIZE_MAX_BODY = 65536
 };
 enum { TYPE_DATA = 1, TYPE_STOP = 2 };
-enum how { BY_POLLING, BY_RING, BY_ZMQ };
+enum how { BY_POLLING, BY_RING, BY_ZMQ, BY_LINK };
 
 typedef struct trial {
     const char *name;
@@ -61,10 +63,11 @@ typedef struct job {
     const trial          *t;
     const kernel_bench *b;
     void                 *ctx;
+    host                 *host; /* BY_LINK: where this side lives */
     int                   status;
 } job;
 
-static char dir[80];
+static char dir[96]; /* of this side */
 static addr near_addr;
 static addr far_addr;
 
@@ -76,16 +79,37 @@ path_of(char out[112], addr from)
     (void)snprintf(out, 112, "%s/%s", dir, from == near_addr ? "there" : "back");
 }
 
+/* Between hosts each side has a directory of its own, and a link that must be there first. */
+static int
+end_open_far(end *e, const job *j, addr self, addr peer)
+{
+    int rc = kernel_host_start(j->host, j->ctx);
+
+    if (rc == E_OK)
+        rc = wire_open(&e->w, j->ctx, dir, self);
+    if (rc == E_OK)
+        rc = e->out_edge = wire_add_out_far(e->w, e->out, kernel_host_link(j->host), true);
+    if (rc >= 0)
+        rc = e->in_edge =
+            wire_add_in_far(e->w, &e->in, peer, kernel_host_link(j->host), true, LANE_LEN);
+    return rc < 0 ? rc : E_OK;
+}
+
 static int
 end_open(end *e, const job *j, addr self)
 {
-    addr peer = self == near_addr ? far_addr : near_addr;
-    char path[112];
-    int  rc;
+    addr    peer = self == near_addr ? far_addr : near_addr;
+    carrier c = j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING;
+    char    path[112];
+    int     rc;
 
     memset(e, 0, sizeof *e);
+    if (j->host != NULL)
+        (void)snprintf(dir, sizeof dir, "%s", kernel_host_dir(j->host));
     path_of(path, self);
     rc = lane_open(&e->out, path, LANE_PRODUCER);
+    if (rc == E_OK && j->t->how == BY_LINK)
+        return end_open_far(e, j, self, peer);
     path_of(path, peer);
     if (rc == E_OK && j->t->how != BY_ZMQ)
         rc = lane_open(&e->in, path, LANE_CONSUMER);
@@ -93,12 +117,9 @@ end_open(end *e, const job *j, addr self)
         return rc;
     rc = wire_open(&e->w, j->ctx, dir, self);
     if (rc == E_OK)
-        rc = e->out_edge = wire_add_out(
-            e->w, e->out, j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING, !j->t->processes);
+        rc = e->out_edge = wire_add_out(e->w, e->out, c, !j->t->processes);
     if (rc >= 0)
-        rc = e->in_edge =
-            wire_add_in(e->w, &e->in, peer, j->t->how == BY_ZMQ ? CARRIER_ZMQ : CARRIER_RING,
-                        !j->t->processes, LANE_LEN);
+        rc = e->in_edge = wire_add_in(e->w, &e->in, peer, c, !j->t->processes, LANE_LEN);
     return rc < 0 ? rc : E_OK;
 }
 
@@ -268,11 +289,11 @@ echo(end *e)
         envelope env = { .len = sizeof body, .corr = no };
 
         type = hear(e, no);
-        acknowledge(e);
         env.type = (uint16_t)type;
         if (type < 0 || !say(e, &env, body))
             return false;
         show(e);
+        acknowledge(e); /* after the publish, as the kernel does */
     }
     return e->wrong == 0 && wait_starving(e, has_head, lane_tail(e->out));
 }
@@ -289,6 +310,8 @@ be_peer(const job *j)
     else if (j->t->round_trip ? echo(&e) : produce(&e, j))
         status = 0;
     end_close(&e);
+    if (j->host != NULL)
+        kernel_host_stop(j->host);
     return status;
 }
 
@@ -339,10 +362,8 @@ ask(end *e, uint64_t no, uint16_t type)
     if (!say(e, &env, body))
         return false;
     show(e);
-    if (hear(e, no) != type)
-        return false;
-    acknowledge(e);
-    return true;
+    acknowledge(e); /* of the last trip */
+    return hear(e, no) == type;
 }
 
 static bool
@@ -362,12 +383,29 @@ measure_trips(end *e, const job *j)
         ns[no - 1] = now - from;
     }
     ok = ok && ask(e, no + 1, TYPE_STOP) && e->wrong == 0;
+    acknowledge(e);
     if (ok)
         kernel_times(j->b, j->t->name, ns, no);
     else
         (void)fprintf(stderr, "bench: %s: an answer was wrong or did not come\n", j->t->name);
     free(ns);
     return ok;
+}
+
+static int
+make_host_files(host *both[2])
+{
+    uuid generation = { { 1 } };
+    int  rc = kernel_hosts_make(both, dir, near_addr, far_addr);
+
+    for (int i = 0; i < 2 && rc >= 0; i++) {
+        char path[112];
+
+        (void)snprintf(path, sizeof path, "%s/%s", kernel_host_dir(both[i]), i == 0 ? "there" : "back");
+        rc = lane_create(path, LANE_LEN, i == 0 ? near_addr : far_addr, i == 0 ? far_addr : near_addr,
+                         &generation);
+    }
+    return rc;
 }
 
 static int
@@ -406,16 +444,19 @@ drive(job *j, const bench_out *o)
         wire_wait(e.w, 10000000, NULL, NULL, 0);
     }
     end_close(&e);
+    if (j->host != NULL)
+        kernel_host_stop(j->host);
     return ok;
 }
 
 static bool
-run_processes(job *j, const bench_out *o)
+run_processes(job *j, host *both[2], const bench_out *o)
 {
     int   status = 1;
     bool  ok;
     pid_t pid = fork();
 
+    j->host = both[pid == 0];
     if (pid == 0) {
         if (j->t->how != BY_POLLING)
             j->ctx = wire_context();
@@ -448,34 +489,23 @@ run_threads(job *j, const bench_out *o)
     return ok && j->status == 0;
 }
 
-/* Slots, lanes, endpoints: whatever the case left. */
-static void
-remove_files(void)
-{
-    DIR                 *d = opendir(dir);
-    const struct dirent *e;
-
-    while (d != NULL && (e = readdir(d)) != NULL)
-        (void)unlinkat(dirfd(d), e->d_name, 0);
-    if (d != NULL)
-        (void)closedir(d);
-    (void)rmdir(dir);
-}
-
 static bool
 run(const trial *t, const kernel_bench *b)
 {
-    job  j = { .t = t, .b = b };
-    bool ok;
+    job   j = { .t = t, .b = b };
+    host *both[2] = { NULL, NULL };
+    char  base[80];
+    bool  ok = false;
 
     (void)fflush(b->out.to);
-    (void)snprintf(dir, sizeof dir, "%s/edge", b->dir);
-    if (mkdir(dir, 0700) < 0 || make_files() < 0) {
+    (void)snprintf(base, sizeof base, "%s/edge", b->dir);
+    (void)snprintf(dir, sizeof dir, "%s", base);
+    if (mkdir(dir, 0700) < 0 || (t->how == BY_LINK ? make_host_files(both) : make_files()) < 0)
         (void)fprintf(stderr, "bench: %s: %s\n", dir, err_text());
-        return false;
-    }
-    ok = t->processes ? run_processes(&j, &b->out) : run_threads(&j, &b->out);
-    remove_files();
+    else
+        ok = t->processes ? run_processes(&j, both, &b->out) : run_threads(&j, &b->out);
+    kernel_hosts_free(both);
+    rundir_remove(base);
     return ok;
 }
 
@@ -502,12 +532,16 @@ static const trial carriers[] = {
     { "zmq/64B/batch32/ipc",              64,   32,  BY_ZMQ,      true,      false },
     { "zmq/1KiB/batch32/ipc",           1024,   32,  BY_ZMQ,      true,      false },
     { "zmq/64KiB/batch1/ipc",          65536,    1,  BY_ZMQ,      true,      false },
+    { "link/64B/batch32/tcp+curve",       64,   32,  BY_LINK,     true,      false },
+    { "link/1KiB/batch32/tcp+curve",    1024,   32,  BY_LINK,     true,      false },
+    { "link/64KiB/batch1/tcp+curve",   65536,    1,  BY_LINK,     true,      false },
     { "trip/lane/2threads",               64,    1,  BY_POLLING,  false,     true  },
     { "trip/lane/2proc",                  64,    1,  BY_POLLING,  true,      true  },
     { "trip/ring/inproc",                 64,    1,  BY_RING,     false,     true  },
     { "trip/ring/ipc",                    64,    1,  BY_RING,     true,      true  },
     { "trip/zmq/inproc",                  64,    1,  BY_ZMQ,      false,     true  },
     { "trip/zmq/ipc",                     64,    1,  BY_ZMQ,      true,      true  },
+    { "trip/link/tcp+curve",              64,    1,  BY_LINK,     true,      true  },
 };
 /* clang-format on */
 
