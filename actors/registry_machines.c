@@ -578,8 +578,22 @@ op_machine_delete(reg_call *c)
     return 204;
 }
 
+/* The readings are the partition's; here it is noted who had them deleted. */
+static uint16_t
+op_readings_delete(reg_call *c)
+{
+    reg_machine *m = reg_machine_of(c, "id");
+
+    if (m == NULL)
+        return reg_fail(c, 404, NOT_FOUND);
+    reg_audit(c, "machine", &m->id, reg_text(c, "details"));
+    pack_nil(c->out);
+    return 204;
+}
+
 const reg_op_fn reg_machine_ops[] = {
     { REG_MACHINE_LIST, op_machine_list },     { REG_MACHINE_CREATE, op_machine_create },
     { REG_MACHINE_GET, op_machine_get },       { REG_MACHINE_UPDATE, op_machine_update },
-    { REG_MACHINE_DELETE, op_machine_delete }, { 0 },
+    { REG_MACHINE_DELETE, op_machine_delete }, { REG_READINGS_DELETE, op_readings_delete },
+    { 0 },
 };

@@ -130,7 +130,7 @@ look_at_day(part *p, chunk_cursor *c, uint32_t number, int64_t day, newest *n)
     return rc;
 }
 
-/* Backwards, from the day of the one that was the newest. */
+/* Backwards, from the day of the one that was the newest to the day of one that is known. */
 static int
 find_newest(part *p, uint32_t number, int64_t before_us, newest *n)
 {
@@ -140,7 +140,7 @@ find_newest(part *p, uint32_t number, int64_t before_us, newest *n)
     int           rc = chunk_cursor_open(&c, r, number, 0, 0);
 
     if (rc == E_OK) {
-        while (rc == E_OK && !n->found && chunk_cursor_day_before(c, number, &day))
+        while (rc == E_OK && (!n->found || day >= key_day(n->time_us)) && chunk_cursor_day_before(c, number, &day))
             rc = look_at_day(p, c, number, day--, n);
         chunk_cursor_close(&c);
     }

@@ -54,7 +54,12 @@ typedef struct rig {
     memory       m[SERIES + 1];
     int64_t      next_us[SERIES + 1]; /* where in-order data goes on */
     int64_t      level[SERIES + 1];
-    uint64_t     erases, merges, compared;
+    struct {
+        int64_t time_us;
+        double  value;
+        bool    there;
+    } latest[SERIES + 1]; /* as the board has it */
+    uint64_t erases, merges, compared;
 } rig;
 
 /* ---- the naive memory ---- */
@@ -103,6 +108,39 @@ memory_erase(memory *m, int64_t from, int64_t to)
 /* ---- the partition ---- */
 
 static void
+on_latest(void *ctx, uint32_t s, int64_t time_us, double value, uint64_t lsn)
+{
+    rig *r = ctx;
+
+    r->latest[s].there = lsn != 0;
+    r->latest[s].time_us = time_us;
+    r->latest[s].value = value;
+}
+
+static void
+on_row(void *ctx, uint32_t s, const head_row *row, uint64_t lsn)
+{
+    rig *r = ctx;
+
+    if (!r->latest[s].there || row->time_us >= r->latest[s].time_us)
+        on_latest(r, s, row->time_us, row->value, lsn);
+}
+
+static void
+latest_is_right(const rig *r)
+{
+    for (uint32_t s = 1; s <= SERIES; s++) {
+        const memory *m = &r->m[s];
+
+        CHECK_EQ(r->latest[s].there, m->count > 0);
+        if (m->count == 0)
+            continue;
+        CHECK_EQ(r->latest[s].time_us, m->times[m->count - 1]);
+        CHECK_EQ(memcmp(&r->latest[s].value, &m->values[m->count - 1], 8), 0);
+    }
+}
+
+static void
 rig_open(rig *r)
 {
     part_config    config = { .dir = r->dir,
@@ -112,7 +150,8 @@ rig_open(rig *r)
                               .durability = JOURNAL_OS };
     journal_report report;
 
-    CHECK_OK(part_open(&r->p, &config, NULL, &report));
+    memset(r->latest, 0, sizeof r->latest);
+    CHECK_OK(part_open(&r->p, &config, &(part_events){ .ctx = r, .latest = on_latest }, &report));
     CHECK_EQ(report.damaged, 0);
     CHECK_OK(part_reader_open(&r->reader, r->dir, 0, true, "", 1 << 20));
 }
@@ -133,7 +172,7 @@ commit(rig *r)
 {
     part_end_block(r->p, 0);
     CHECK_OK(part_write(r->p));
-    part_show(r->p, NULL, NULL);
+    part_show(r->p, on_row, r);
 }
 
 static void
@@ -687,11 +726,13 @@ run(const char *dir, uint64_t seed, bool say)
                 put_some(&r);
         }
         commit(&r);
+        latest_is_right(&r);
         if (what < 14)
             work(&r);
         if (what == 19) {
             rig_close(&r, below(2));
             rig_open(&r);
+            latest_is_right(&r);
         }
         for (uint64_t n = below(QUERIES); n > 0; n--)
             compare_one(&r);
