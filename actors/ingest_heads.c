@@ -65,53 +65,69 @@ put_record(heads_stream *s, head_rows *piece, const void *record, size_t len)
     piece->rows++;
 }
 
-/* How many pieces [from, to) of the head, whose times increase, come to; 0: not summed up. */
+/* The first of rows, by time, that is not before until_us. */
 static uint32_t
-count_sums(const head_row *rows, uint32_t count, int64_t sum_us)
+first_at(const head_row *rows, uint32_t count, int64_t until_us)
 {
-    uint32_t n = 1;
+    uint32_t low = 0, high = count;
 
-    for (uint32_t i = 1; i < count; i++) {
-        if (rows[i].time_us <= rows[i - 1].time_us)
-            return 0;
-        n += rows[i].time_us / sum_us != rows[i - 1].time_us / sum_us;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (rows[mid].time_us < until_us)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    return count > 0 && n * sizeof(chunk_summary) <= count * sizeof(head_row) &&
-                   n * sizeof(chunk_summary) <= PART_ROWS_MAX * sizeof(head_row)
-               ? n
-               : 0;
+    return low;
+}
+
+/* Where the piece that rows[from] begins has ended. */
+static uint32_t
+piece_end(const head_view *v, uint32_t from, int64_t sum_us)
+{
+    int64_t end = v->rows[from].time_us / sum_us * sum_us + sum_us;
+
+    return from + 1 + first_at(v->rows + from + 1, v->count - from - 1, end);
+}
+
+/* Summing up pays when it is shorter; a piece of rows holds at most PART_ROWS_MAX. */
+static bool
+sums_pay(const head_view *v, int64_t sum_us)
+{
+    uint32_t most = (v->count < PART_ROWS_MAX ? v->count : PART_ROWS_MAX) * (uint32_t)sizeof(head_row);
+    uint32_t n = 0;
+
+    for (uint32_t from = 0; from < v->count; from = piece_end(v, from, sum_us))
+        if (++n * sizeof(chunk_summary) > most)
+            return false;
+    return n > 0;
 }
 
 static void
-gather_sums(heads_stream *s, uint32_t series, const head_row *rows, uint32_t count, int64_t sum_us)
+gather_sums(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
 {
     head_rows *piece = new_piece(s, series, HEAD_SUMS, 0);
 
-    for (uint32_t from = 0, to; from < count; from = to) {
+    for (uint32_t from = 0, to; from < v->count; from = to) {
         chunk_summary sum;
 
-        for (to = from + 1; to < count && rows[to].time_us / sum_us == rows[from].time_us / sum_us;)
-            to++;
-        sum = rollup_sum(rows + from, to - from);
+        to = piece_end(v, from, a->sum_us);
+        sum = rollup_sum(v->rows + from, to - from, a->with_spread);
         sum.lsn = UINT64_MAX; /* newer than all that was erased */
         put_record(s, piece, &sum, sizeof sum);
     }
 }
 
-/* Rows of one series in [start, end), as parts, in order of acceptance. */
 static void
-gather_rows(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
+gather_rows(heads_stream *s, uint32_t series, const head_view *v)
 {
     head_rows *piece = NULL;
 
     for (uint32_t i = 0; i < v->count; i++) {
-        const head_row *r = &v->rows[i];
-
-        if (r->time_us < a->start_us || r->time_us >= a->end_us)
-            continue;
-        if (piece == NULL || piece->rows == PART_ROWS_MAX)
+        if (i % PART_ROWS_MAX == 0)
             piece = new_piece(s, series, HEAD_ROWS, v->first_lsn);
-        put_record(s, piece, r, sizeof *r);
+        put_record(s, piece, &v->rows[i], sizeof v->rows[i]);
     }
 }
 
@@ -135,31 +151,20 @@ gather_erased(ingest *in, heads_stream *s, uint32_t series)
     free(rows);
 }
 
-/* The rows of a head that is in order, in [start, end). */
-static head_view
-within(const head_view *v, const heads_ask *a)
-{
-    uint32_t from = 0, to = v->count;
-
-    while (from < to && v->rows[from].time_us < a->start_us)
-        from++;
-    while (to > from && v->rows[to - 1].time_us >= a->end_us)
-        to--;
-    return (head_view){ v->rows + from, to - from, v->first_lsn };
-}
-
 static void
 gather_series(ingest *in, heads_stream *s, uint32_t series, const heads_ask *a)
 {
-    head_view v = part_head(in->part, series);
-    head_view w = within(&v, a);
+    head_view v = part_head_by_time(in->part, series);
+    uint32_t  from = first_at(v.rows, v.count, a->start_us);
 
+    v.count = first_at(v.rows, v.count, a->end_us);
+    v.count -= from < v.count ? from : v.count;
+    v.rows += from;
     gather_erased(in, s, series);
-    /* Whether all of it is in order says the whole head: what is not may have a row of this time elsewhere. */
-    if (a->sum_us > 0 && w.count > 0 && count_sums(v.rows, v.count, a->sum_us) > 0)
-        gather_sums(s, series, w.rows, w.count, a->sum_us);
+    if (a->sum_us > 0 && sums_pay(&v, a->sum_us))
+        gather_sums(s, series, &v, a);
     else
-        gather_rows(s, series, &v, a);
+        gather_rows(s, series, &v);
 }
 
 static size_t

@@ -25,7 +25,7 @@
 
 enum {
     JOBS_MAX = 64,
-    BATCH_MAX = 256,           /* series whose heads are asked for at once */
+    BATCH_MAX = 1024,          /* series whose heads are asked for at once */
     FIND_A_TURN = 2000,        /* machines */
     ROWS_A_TURN = 60000,       /* about a millisecond */
     HEADS_ROWS_MAX = 4 << 20,  /* of one batch: 64 MiB */
@@ -69,7 +69,8 @@ struct job {
     bool           with_rows; /* figures of its head did not do: a batch of its own */
     uint32_t       again;
     uint32_t       head_rows; /* of the batch */
-    member_rows    heads[BATCH_MAX];
+    member_rows   *heads; /* a batch of them, owned */
+    uint32_t       heads_count;
     heads_wait     wait[BOARD_PARTS_MAX];
     uint32_t       waits;
     uint8_t       *question; /* as it came; where partitions are on other nodes */
@@ -106,10 +107,12 @@ typedef struct query {
 static void
 drop_heads(job *j)
 {
-    for (uint32_t i = 0; i < BATCH_MAX; i++)
+    for (uint32_t i = 0; i < j->heads_count; i++)
         for (uint32_t kind = 0; kind < HEAD_KINDS; kind++)
             free(j->heads[i].at[kind]);
-    memset(j->heads, 0, sizeof j->heads);
+    free(j->heads);
+    j->heads = NULL;
+    j->heads_count = 0;
     free(j->times);
     free(j->values);
     j->times = NULL;
@@ -211,7 +214,8 @@ ask_part(query *q, job *j, uint16_t no)
     struct {
         heads_ask ask;
         uint32_t  series[BATCH_MAX];
-    } body = { .ask = { .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us, .sum_us = sum_us(j) } };
+    } body = { .ask = { .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us, .sum_us = sum_us(j),
+                          .with_spread = j->fold.spec.how == AGG_STDDEV } };
 
     for (uint32_t i = j->batch_from; i < j->batch_end; i++)
         if (j->targets.at[i].part == no)
@@ -234,6 +238,10 @@ ask_heads(query *q, job *j)
 {
     uint16_t parts = board_parts(ak_board(q->k));
 
+    drop_heads(j);
+    j->heads_count = j->batch_end - j->batch_from;
+    j->heads = calloc(j->heads_count + 1, sizeof *j->heads);
+    ASSERT(j->heads != NULL);
     for (uint16_t p = 0; p < parts && p < BOARD_PARTS_MAX; p++)
         if (!ask_part(q, j, p)) {
             cancel_asks(q, j);

@@ -185,19 +185,19 @@ _Static_assert(sizeof(erase_ask) == 32, "layout");
 
 /* ---- MSG_HEADS: query -> ingest -------------------------------------------------------
  * heads_ask, then u32 series[series_count].  Answer: parts of head_rows, each of one series and kind; the final part
- * has series 0, rows 0.  With sum_us, the rows of a series that came in the order of their times may be summed up in
- * pieces that do not cross a multiple of it: for whom figures do.
+ * has series 0, rows 0.  With sum_us, the rows of a series may be summed up in pieces that do not cross a multiple of it:
+ * for whom figures do.
  */
 typedef struct heads_ask {
     int64_t  start_us; /* rows with time in [start, end) only */
     int64_t  end_us;
     uint32_t series_count;
-    uint32_t spare;
+    uint32_t with_spread; /* the sums' m2 is wanted */
     int64_t  sum_us; /* 0: rows */
 } heads_ask;
 _Static_assert(sizeof(heads_ask) == 32, "layout");
 enum head_kind {
-    HEAD_ROWS,  /* head_row, in order of acceptance */
+    HEAD_ROWS,  /* head_row, in order of time */
     HEAD_SUMS,  /* chunk_summary of storage/part.h, in order of time */
     HEAD_ERASED, /* erased_row */
     HEAD_KINDS

@@ -291,6 +291,18 @@ heads_drop(heads *h, uint32_t at)
     h->in_use--;
 }
 
+static void
+shrink(heads *h, head *d, uint32_t kept)
+{
+    if (d->count >= d->ripe_at && kept < d->ripe_at) {
+        leave_ripe(h, d);
+        d->ripe_before = d->ripe_after = 0;
+    }
+    h->row_count -= d->count - kept;
+    d->count = kept;
+    d->ordered = 0;
+}
+
 uint32_t
 heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us)
 {
@@ -301,13 +313,31 @@ heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us)
     for (uint32_t i = 0; i < d->count; i++)
         if (d->rows[i].time_us < from_us || d->rows[i].time_us >= to_us)
             d->rows[kept++] = d->rows[i];
-    if (d->count >= d->ripe_at && kept < d->ripe_at) {
-        leave_ripe(h, d);
-        d->ripe_before = d->ripe_after = 0;
-    }
-    h->row_count -= d->count - kept;
-    d->count = kept;
+    shrink(h, d, kept);
     return kept;
+}
+
+void
+heads_replace(heads *h, uint32_t at, const head_row *rows, uint32_t count)
+{
+    head *d = at_number(h, at);
+
+    ASSERT(d->series != 0 && count > 0 && count <= d->count);
+    memcpy(d->rows, rows, count * sizeof *rows);
+    shrink(h, d, count);
+    d->ordered = count;
+}
+
+bool
+heads_is_ordered(heads *h, uint32_t at)
+{
+    head *d = at_number(h, at);
+
+    if (d->ordered == 0)
+        d->ordered = 1;
+    while (d->ordered < d->count && d->rows[d->ordered - 1].time_us < d->rows[d->ordered].time_us)
+        d->ordered++;
+    return d->ordered == d->count;
 }
 
 uint32_t

@@ -1,4 +1,4 @@
-/* heads.h - the unsealed rows of each series, in order of acceptance.
+/* heads.h - the unsealed rows of each series, in order of acceptance, or by time where somebody had to look.
  *
  * A head is one growing array of rows and two places in line: by age (its first lsn) among all heads, and among
  * the ripe ones once it has 384 + hash % 256 rows (spread, so that series of one rhythm do not all seal at once).
@@ -23,7 +23,8 @@ typedef struct head {
     uint32_t  older, younger;          /* by first_lsn */
     uint32_t  ripe_before, ripe_after; /* while ripe */
     head_row *rows;
-    uint64_t  spare;
+    uint32_t  ordered; /* so many rows from the first have increasing times */
+    uint32_t  spare;
 } head;
 _Static_assert(sizeof(head) == 64, "one cache line");
 
@@ -39,6 +40,11 @@ uint32_t heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us);
 /* Three misses a row, each asked for ahead: its series (series.h), its head, the place in the head's rows. */
 void     heads_prefetch(const heads *h, uint32_t at);
 void     heads_prefetch_row(const heads *h, uint32_t at);
+
+/* Other rows in place of the head's, as many or fewer: the same by time, of equal times the last. */
+void     heads_replace(heads *h, uint32_t at, const head_row *rows, uint32_t count);
+/* All its times increase. */
+bool     heads_is_ordered(heads *h, uint32_t at);
 
 uint32_t heads_oldest(const heads *h);                /* 0: there is none */
 uint32_t heads_younger(const heads *h, uint32_t at);  /* next by age */

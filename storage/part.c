@@ -989,6 +989,20 @@ part_head(const part *p, uint32_t number)
     return (head_view){ d->rows, d->count, d->first_lsn };
 }
 
+head_view
+part_head_by_time(part *p, uint32_t number)
+{
+    head_view h = part_head(p, number);
+    uint32_t  at = h.count > 0 ? series_at(p->map, number)->head : 0;
+
+    if (at == 0 || heads_is_ordered(p->heads, at))
+        return h;
+    const head_row *rows = part_ordered(p, h.rows, &h.count);
+
+    heads_replace(p->heads, at, rows, h.count);
+    return part_head(p, number);
+}
+
 uint64_t
 part_sealed_seq(const part *p)
 {

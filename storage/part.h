@@ -110,6 +110,8 @@ typedef struct head_view {
     uint64_t        first_lsn;
 } head_view;
 head_view part_head(const part *p, uint32_t series);
+/* The same by time, of equal times the last; put in that order where they are not. */
+head_view part_head_by_time(part *p, uint32_t series);
 uint64_t  part_sealed_seq(const part *p); /* RocksDB sequence at which every sealed row is readable */
 uint64_t  part_next_lsn(const part *p);
 /* What was erased of a series and is not carried through, oldest first: up to room of them; how many there are. */

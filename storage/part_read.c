@@ -33,6 +33,7 @@ struct part_reader {
     bool     follows;
     bool     inside; /* the database is the owner's, which outlives it */
     uint64_t damaged;
+    chunk_scratch *scratch; /* of all its cursors: one thread reads */
     char     dir[FS_PATH_MAX];
 };
 
@@ -49,7 +50,6 @@ struct chunk_cursor {
     bool           given;
     uint32_t       bad_blocks;
     rollup         at; /* that chunk's */
-    chunk_scratch *scratch;
 };
 
 int
@@ -106,6 +106,7 @@ part_reader_close(part_reader **rp)
         part_db_unfollow(&r->db);
     else if (!r->inside)
         part_db_release(&r->db);
+    chunk_scratch_free(&r->scratch);
     free(r);
     *rp = NULL;
 }
@@ -177,7 +178,6 @@ chunk_cursor_close(chunk_cursor **cp)
     if (c == NULL)
         return;
     part_db_view_close(&c->db);
-    chunk_scratch_free(&c->scratch);
     free(c);
     *cp = NULL;
 }
@@ -394,10 +394,10 @@ decode(chunk_cursor *c, view chunk, const chunk_summary *s, int64_t *times, doub
 
     if (rc == E_OK && (i.count != s->count || i.first_us != s->first_us))
         rc = err(E_BAD, "a chunk under another's key");
-    if (c->scratch == NULL)
-        c->scratch = chunk_scratch_new();
+    if (c->reader->scratch == NULL)
+        c->reader->scratch = chunk_scratch_new();
     if (rc == E_OK)
-        rc = chunk_decode(chunk, c->scratch, times, values);
+        rc = chunk_decode(chunk, c->reader->scratch, times, values);
     if (rc == E_OK && times[s->count - 1] != s->last_us)
         rc = err(E_BAD, "a chunk of another span than its rollup's");
     return rc;

@@ -7,7 +7,7 @@
 #include "proto/hash.h"
 #include "storage/decimal.h"
 
-enum { DOUBLES = 7, DECIMALS_MASK = 7, BARE = 8 };
+enum { DOUBLES = 7, DECIMALS_MASK = 7, BARE = 8, FEW = 1024 };
 
 static const int64_t units[] = { 1, 1000, 1000000 };
 
@@ -37,11 +37,31 @@ spread(const head_row *rows, uint32_t count, double mean)
     return m2 > 0 || isnan(m2) ? m2 : 0;
 }
 
+/* In 64 bits of fraction a thousand additions lose a quarter of an ulp of a double at most. */
+static double
+sum_of_few(const head_row *rows, uint32_t count)
+{
+    long double a = 0, b = 0, c = 0, d = 0;
+    uint32_t    i = 0;
+
+    for (; i + 4 <= count; i += 4) {
+        a += rows[i].value;
+        b += rows[i + 1].value;
+        c += rows[i + 2].value;
+        d += rows[i + 3].value;
+    }
+    for (; i < count; i++)
+        a += rows[i].value;
+    return (double)(a + b + (c + d));
+}
+
 static double
 sum_of(const head_row *rows, uint32_t count)
 {
     double sum = 0, low = 0;
 
+    if (count <= FEW)
+        return sum_of_few(rows, count);
     for (uint32_t i = 0; i < count; i++) {
         double v = rows[i].value;
         double next = sum + v;
@@ -82,14 +102,16 @@ summarise(const head_row *rows, uint32_t count, double sum)
         s.min = v < s.min ? v : s.min;
         s.max = v > s.max ? v : s.max;
     }
-    s.m2 = spread(rows, count, s.sum / count);
     return s;
 }
 
 chunk_summary
-rollup_sum(const head_row *rows, uint32_t count)
+rollup_sum(const head_row *rows, uint32_t count, bool with_spread)
 {
-    return summarise(rows, count, sum_of(rows, count));
+    chunk_summary s = summarise(rows, count, sum_of(rows, count));
+
+    s.m2 = with_spread ? spread(rows, count, s.sum / count) : 0;
+    return s;
 }
 
 static uint32_t
@@ -110,9 +132,11 @@ hour_end(int64_t time_us)
 static chunk_summary
 summarise_part(const head_row *rows, uint32_t from, uint32_t count, const chunk_decimals *d)
 {
-    double sum = d != NULL ? sum_of_decimals(d->scaled + from, count, d->k) : sum_of(rows + from, count);
+    double        sum = d != NULL ? sum_of_decimals(d->scaled + from, count, d->k) : sum_of(rows + from, count);
+    chunk_summary s = summarise(rows + from, count, sum);
 
-    return summarise(rows + from, count, sum);
+    s.m2 = spread(rows + from, count, s.sum / count);
+    return s;
 }
 
 void

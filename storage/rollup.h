@@ -48,7 +48,8 @@ size_t rollup_encode(uint8_t *out, const rollup *r); /* out has ROLLUP_BYTES_MAX
 /* Judges it against its key.  E_BAD, E_NEWER. */
 NODISCARD int rollup_read(rollup *r, const chunk_key *k, view value);
 
-/* What is said of a run of rows, times increasing; the sum is off by an ulp of itself at most, or not finite. */
-chunk_summary rollup_sum(const head_row *rows, uint32_t count);
+/* What is said of a run of rows, times increasing; the sum is off by an ulp of itself at most, or not finite; m2 is
+ * nought unless it is wanted. */
+chunk_summary rollup_sum(const head_row *rows, uint32_t count, bool with_spread);
 
 #endif

@@ -358,7 +358,7 @@ sum_up(rig *r, const head_row *rows, uint32_t count, chunk_summary *out)
     for (uint32_t from = 0, to; from < count; from = to) {
         for (to = from + 1; to < count && rows[to].time_us / piece_us == rows[from].time_us / piece_us;)
             to++;
-        out[n] = rollup_sum(rows + from, to - from);
+        out[n] = rollup_sum(rows + from, to - from, true);
         out[n++].lsn = UINT64_MAX;
     }
     return n;
@@ -368,7 +368,7 @@ sum_up(rig *r, const head_row *rows, uint32_t count, chunk_summary *out)
 static scan_head
 head_of(rig *r, uint32_t s, head_copy *c, bool figures)
 {
-    head_view h = part_head(r->p, s);
+    head_view h = below(2) ? part_head_by_time(r->p, s) : part_head(r->p, s);
     uint32_t  n = 0;
 
     c->rows = malloc((h.count + 1) * sizeof *c->rows);
