@@ -37,6 +37,7 @@ enum {
     FIRST_SEGMENT = 2 << 20, /* the first two are small, so that the start is quick */
     PREPARE_MIN = 256 << 10,
     PREPARE_MAX = 4 << 20,
+    REWRITE_TRIES = 3,
     PREPARE_PAUSE = 64, /* blocks before a failed preparation is tried again */
 };
 
@@ -736,6 +737,62 @@ prepare_first(journal *j)
     }
 }
 
+/* Once more, on a fresh segment: of two blocks of one sequence that one counts. */
+static int
+rewrite_newest(journal *j, int fd, const journal_found *found)
+{
+    buffer    *b = &j->buffers[0];
+    block_head h;
+    uint64_t   next = j->next_sequence;
+    int        rc = E_IO;
+
+    ASSERT(found->newest_len >= sizeof h && found->newest_len <= BUFFER_LEN);
+    memset(b->at, 0, round_up(found->newest_len, JOURNAL_PAGE));
+    if (the_world->pread(fd, b->at, found->newest_len, (off_t)found->newest_at) !=
+        (ssize_t)found->newest_len)
+        return err(E_IO, "read the newest block again");
+    memcpy(&h, b->at, sizeof h);
+    b->len = h.length;
+    b->last_lsn = block_last_lsn(h.first_lsn, h.rows);
+    for (int tries = 0; tries < REWRITE_TRIES && rc < 0; tries++) {
+        j->next_sequence = h.sequence;
+        rc = write_block(j, b);
+    }
+    j->next_sequence = next;
+    return rc;
+}
+
+/* Whoever wrote the newest block may have been killed before it was synced; we read it all the same, and what is
+ * applied is acknowledged when it is asked for again.  All blocks before it were synced before it was written. */
+static int
+make_newest_durable(journal *j, const journal_found *found)
+{
+    char     path[FS_PATH_MAX];
+    segment *s = NULL;
+    int      fd;
+    int      rc = E_OK;
+
+    for (uint32_t i = 0; i < j->segment_count; i++)
+        if (found->newest_segment != 0 && j->segments[i]->number == found->newest_segment)
+            s = j->segments[i];
+    if (s == NULL || j->config.durability != JOURNAL_FSYNC)
+        return E_OK;
+    rc = segment_path(j, s, path);
+    if (rc < 0)
+        return rc;
+    fd = the_world->open(path, O_RDONLY);
+    if (fd < 0)
+        return err_errno(errno, "open %s", path);
+    if (sync_file(fd) < 0) {
+        log_warn("journal.resync", "dir=%s error=%s", j->dir, log_quote(view_str(err_text())));
+        err_clear();
+        s->bad = true;
+        rc = rewrite_newest(j, fd, found);
+    }
+    the_world->close(fd);
+    return rc;
+}
+
 static int
 recover(journal *j, const journal_scan_order *order, journal_report *report)
 {
@@ -756,7 +813,7 @@ recover(journal *j, const journal_scan_order *order, journal_report *report)
     j->newest_segment = found.newest_segment;
     if (rc == E_OK && uuid_eq(&kept, &none))
         rc = make_id(j, &j->id);
-    return rc;
+    return rc < 0 ? rc : make_newest_durable(j, &found);
 }
 
 int

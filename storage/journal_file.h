@@ -59,6 +59,8 @@ typedef struct journal_found {
     uint32_t  segment_count;
     uint64_t  file_max, segment_max, sequence_max;
     uint64_t  newest_segment; /* that of the newest block; 0: none */
+    uint64_t  newest_at;      /* the newest block in its file */
+    uint32_t  newest_len;
 } journal_found;
 
 typedef struct journal_scan_order {

@@ -415,8 +415,13 @@ note_lsns(scan *s, journal_found *found)
         g->last_lsn = max_u64(g->last_lsn, e->last_lsn);
         g->state = SEGMENT_FULL;
     }
-    if (s->entry_count > 0) /* the last in order is the newest */
-        found->newest_segment = s->entries[s->entry_count - 1].segment;
+    if (s->entry_count > 0) { /* the last in order is the newest */
+        const entry *e = &s->entries[s->entry_count - 1];
+
+        found->newest_segment = e->segment;
+        found->newest_at = e->offset;
+        found->newest_len = e->length;
+    }
 }
 
 static void

@@ -261,6 +261,17 @@ part_db_unfollow(part_db **dp)
     *dp = NULL;
 }
 
+/* As if another process had had it: nothing is closed, nothing given back. */
+void
+part_db_lose(const char *dir)
+{
+    pthread_mutex_lock(&lock);
+    part_db *d = find(dir);
+    if (d != NULL)
+        unlink_db(d);
+    pthread_mutex_unlock(&lock);
+}
+
 rocks *
 part_db_rocks(part_db *d)
 {

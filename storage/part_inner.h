@@ -23,6 +23,7 @@ bool          part_db_is_read_only(const part_db *db); /* the disk is full: part
 void          part_db_disown(part_db **db);  /* the owner's end of it */
 void          part_db_release(part_db **db); /* a reader's; the last of all closes */
 void          part_db_unfollow(part_db **db);
+void          part_db_lose(const char *dir); /* for the simulator: the process that had it open was killed */
 rocks        *part_db_rocks(part_db *db);
 
 /* What a reader sees of one moment: a snapshot and iterators.  Between enter and leave it stays; outside it may go: then
