@@ -22,6 +22,7 @@ enum {
     METRICS = 2,
     SLOTS_MAX = 4096,
     MAYBES = 6,
+    FRONTS_MAX = 8,
     READINGS_MAX = 12, /* of one request */
     LOOKED_MAX = 256,  /* slots of a raw query on the way */
 };
@@ -46,7 +47,12 @@ typedef struct sent {
     double   value;
 } sent;
 
-enum errand { SET_UP, PUSH, LOOK, LATEST, JUDGE_RAW, JUDGE_SUMS };
+enum errand { SET_UP, PUSH, LOOK, JUDGE_RAW, JUDGE_SUMS, JUDGE_ALERTS };
+
+typedef struct origin { /* of a reading */
+    uint8_t  machine, metric;
+    uint16_t at;
+} origin;
 
 typedef struct client {
     uint32_t     no;
@@ -61,6 +67,7 @@ typedef struct client {
     uint32_t     look_from, look_count;
     double       look_accepted[LOOKED_MAX]; /* as it was when the query left */
     uint32_t     judged;                    /* steps of the last judgement */
+    uint32_t     page;                      /* of the alerts; 0: seen all */
     uint64_t     left_at;
     bool         idle;
 } client;
@@ -70,7 +77,10 @@ static struct {
     char     token[2048], key[128];
     uint32_t set_up; /* machines that are there */
     bool     ready, stopped, judging;
-    uint32_t counters[8]; /* of readings, by front */
+    uint32_t counters[FRONTS_MAX]; /* of readings, by front */
+    origin  *origins[FRONTS_MAX];  /* by number */
+    uint32_t origin_room[FRONTS_MAX];
+    bool     ruled;
     uint64_t accepted_since_cut, sent_since_cut;
 } all;
 
@@ -144,7 +154,11 @@ set_up(client *c)
                 "\"full_name\":\"Sim\",\"tenant_name\":\"Works\"}");
     } else if (all.key[0] == '\0') {
         r = request(c, "POST", "/settings/api-keys");
-        body(r, "{\"name\":\"a key\",\"scopes\":[\"ingest\",\"read:sensors\"]}");
+        body(r, "{\"name\":\"a key\",\"scopes\":[\"ingest\",\"read:sensors\",\"read:alerts\"]}");
+    } else if (all.set_up == MACHINES) {
+        r = request(c, "POST", "/alert-rules");
+        alerts_rule(text, sizeof text, all.client[0].id);
+        body(r, text);
     } else {
         r = request(c, "POST", "/machines");
         (void)snprintf(text, sizeof text,
@@ -177,6 +191,8 @@ on_set_up(client *c, const web_request *r)
         copy_member(j, "access_token", all.token, sizeof all.token);
     } else if (all.key[0] == '\0') {
         copy_member(j, "key", all.key, sizeof all.key);
+    } else if (all.set_up == MACHINES) {
+        all.ruled = true;
     } else {
         copy_member(j, "id", all.client[all.set_up].id, sizeof all.client[0].id);
         all.set_up++;
@@ -184,13 +200,42 @@ on_set_up(client *c, const web_request *r)
     cJSON_Delete(j);
     if (r->status != 201)
         return;
-    all.ready = all.set_up == MACHINES;
+    all.ready = all.ruled;
     for (uint32_t i = 1; all.ready && i < MACHINES; i++)
         later(&all.client[i], sim_below(MS));
     later(c, 0);
 }
 
 /* ---- pushing ---- */
+
+static void
+note_origin(const client *c, uint32_t number, uint32_t metric, uint32_t at)
+{
+    uint32_t room = all.origin_room[c->front];
+
+    if (number >= room) {
+        room = 2 * number + 32768;
+        all.origins[c->front] = realloc(all.origins[c->front], room * sizeof(origin));
+        ASSERT(all.origins[c->front] != NULL);
+        all.origin_room[c->front] = room;
+    }
+    all.origins[c->front][number] = (origin){ (uint8_t)c->no, (uint8_t)metric, (uint16_t)at };
+}
+
+bool
+clients_know(uint64_t id, uint32_t *machine, uint32_t *metric, uint32_t *at)
+{
+    uint32_t number = (uint32_t)id, f = (uint32_t)(id >> 32) - 1;
+    origin   o;
+
+    if (f >= FRONTS_MAX || number == 0 || number > all.counters[f])
+        return false;
+    o = all.origins[f][number];
+    *machine = o.machine;
+    *metric = o.metric;
+    *at = o.at;
+    return true;
+}
 
 static void
 add_reading(client *c, char *text, size_t room, size_t *len)
@@ -213,6 +258,7 @@ add_reading(client *c, char *text, size_t room, size_t *len)
     if (s->at == of->used)
         of->used++;
     all.counters[c->front]++;
+    note_origin(c, all.counters[c->front], s->metric, s->at);
     s->value = (double)id + (sim_one_in(2) ? HIGH : 0);
     t->busy = true;
     t->maybe[t->maybes++] = s->value;
@@ -497,6 +543,37 @@ judge_sums(const client *c, const web_request *r, const cJSON *j)
     sim_saw(ORACLE_QUERY, n);
 }
 
+static void
+ask_alerts(client *c)
+{
+    web_request *r = request(c, "GET", "/alerts");
+
+    c->errand = JUDGE_ALERTS;
+    r->key = all.key;
+    (void)snprintf(r->query, sizeof r->query, "page=%u&page_size=100", c->page);
+    send_it(r);
+}
+
+/* The last page is the one that is not full. */
+static void
+take_alerts(client *c, const cJSON *j)
+{
+    const cJSON *items = cJSON_GetObjectItemCaseSensitive(j, "items"), *a;
+    uint32_t     n = 0;
+
+    cJSON_ArrayForEach(a, items)
+    {
+        const cJSON *status = cJSON_GetObjectItemCaseSensitive(a, "status");
+
+        ASSERT(cJSON_IsString(status));
+        alerts_told(number(a, "metric_value"), strcmp(status->valuestring, "open") == 0);
+        n++;
+    }
+    c->page = n < 100 ? 0 : c->page + 1;
+    if (c->page == 0)
+        alerts_judge();
+}
+
 /* First every slot as it is, then sums over what is known by then. */
 static void
 judge_next(client *c)
@@ -517,11 +594,12 @@ judge_next(client *c)
         c->metric = 0;
         c->judged = (uint32_t)sim_below(5);
     }
-    if (c->metric == METRICS) {
+    if (c->metric < METRICS)
+        ask_sums(c);
+    else if (c->no == 0 && c->page > 0)
+        ask_alerts(c);
+    else
         c->idle = true;
-        return;
-    }
-    ask_sums(c);
 }
 
 static void
@@ -534,6 +612,8 @@ on_judged(client *c, const web_request *r)
                  r->status, r->answer);
     if (c->errand == JUDGE_RAW) {
         judge_raw(c, j, true);
+    } else if (c->errand == JUDGE_ALERTS) {
+        take_alerts(c, j);
     } else {
         judge_sums(c, r, j);
         c->judged++;
@@ -657,6 +737,7 @@ clients_judge(void)
 
         c->idle = false;
         c->errand = JUDGE_RAW;
+        c->page = 1;
         c->metric = c->look_from = c->look_count = 0;
         later(c, 0);
     }

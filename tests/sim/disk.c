@@ -31,6 +31,8 @@ enum {
     FRONTS_MAX = 8,
 };
 
+#define ID_MASK ((UINT64_C(1) << 40) - 1)
+
 enum sector_state { CLEAN, DIRTY, ORPHAN /* a sync has failed: no later one makes it durable */ };
 
 typedef struct file {
@@ -64,7 +66,7 @@ typedef struct flight {
 
 /* Of one sequence number of one partition's journal. */
 typedef struct block {
-    uint64_t *ids;
+    uint64_t *values; /* of its readings */
     uint32_t  count;
     uint64_t  segment, at;
     uint32_t  len;
@@ -135,22 +137,22 @@ static void
 forget_block(block *b)
 {
     for (uint32_t i = 0; i < b->count; i++)
-        place_of(b->ids[i])->there = false;
-    free(b->ids);
+        place_of(b->values[i] & ID_MASK)->there = false;
+    free(b->values);
     *b = (block){ 0 };
 }
 
 static void
 note_id(int part, uint64_t sequence, block *b, double value)
 {
-    uint64_t id = (uint64_t)value & ((UINT64_C(1) << 40) - 1);
+    uint64_t id = (uint64_t)value & ID_MASK;
     place   *p = place_of(id);
 
     if (p->there && (p->sequence != sequence || p->part != part))
         sim_fail(ORACLE_ONCE, "reading %llx is in block %u of part %u and in block %llu of part %d",
                  (unsigned long long)id, p->sequence, p->part, (unsigned long long)sequence, part);
     *p = (place){ (uint32_t)sequence, (uint16_t)part, true };
-    b->ids[b->count++] = id;
+    b->values[b->count++] = (uint64_t)value;
     sim_say("  reading %llx", (unsigned long long)id);
 }
 
@@ -158,8 +160,8 @@ note_id(int part, uint64_t sequence, block *b, double value)
 static void
 note_payload(int part, uint64_t sequence, block *b, view rest, uint32_t rows)
 {
-    b->ids = malloc((rows + 1) * sizeof *b->ids);
-    ASSERT(b->ids != NULL);
+    b->values = malloc((rows + 1) * sizeof *b->values);
+    ASSERT(b->values != NULL);
     while (rest.len >= 8) {
         uint32_t kind = load_u32(rest.at), count = load_u32(rest.at + 4);
         uint64_t len = kind == 1 ? count * sizeof(reading_row) : round_up(count, 8);
@@ -244,6 +246,15 @@ disk_holds(uint64_t id, bool *durable)
 }
 
 void
+disk_walk(void (*fn)(void *ctx, uint64_t value), void *ctx)
+{
+    for (int part = 0; part < PARTS_MAX; part++)
+        for (uint32_t i = 0; i < disk.block_count[part]; i++)
+            for (uint32_t j = 0; j < disk.blocks[part][i].count; j++)
+                fn(ctx, disk.blocks[part][i].values[j]);
+}
+
+void
 disk_judge(void)
 {
     for (int part = 0; part < PARTS_MAX; part++) {
@@ -251,7 +262,7 @@ disk_judge(void)
 
         for (uint32_t i = 0; i < disk.block_count[part]; i++)
             for (uint32_t j = 0; j < disk.blocks[part][i].count; j++) {
-                uint64_t  id = disk.blocks[part][i].ids[j];
+                uint64_t  id = disk.blocks[part][i].values[j] & ID_MASK;
                 uint64_t *before = &last[id >> 32 & 0xff];
 
                 if (id <= *before)

@@ -860,6 +860,27 @@ IGNORE(rocksdb_options_set_compression, int)
 IGNORE(rocksdb_options_set_block_based_table_factory, rocksdb_block_based_table_options_t *)
 
 void
+rocksdb_readoptions_set_fill_cache(rocksdb_readoptions_t *o, unsigned char v)
+{
+    (void)o;
+    (void)v;
+}
+
+void
+rocksdb_readoptions_set_verify_checksums(rocksdb_readoptions_t *o, unsigned char v)
+{
+    (void)o;
+    (void)v;
+}
+
+void
+rocksdb_readoptions_set_readahead_size(rocksdb_readoptions_t *o, size_t v)
+{
+    (void)o;
+    (void)v;
+}
+
+void
 rocksdb_flushoptions_set_wait(rocksdb_flushoptions_t *o, unsigned char v)
 {
     (void)o;

@@ -50,6 +50,7 @@ static struct {
     uint32_t generation;
     uint32_t launches[ACTORS_MAX + 1]; /* by group: how often it was started again */
     bool     down;
+    bool     alerts_lost;
 } node;
 
 /* ---- the worker, modelled: the hash of a password is the password ---- */
@@ -112,6 +113,15 @@ uint32_t
 node_group_of(addr who)
 {
     return actor_of(who)->group;
+}
+
+bool
+node_group_has(uint32_t group, uint16_t kind)
+{
+    for (uint32_t i = 0; i < node.actors; i++)
+        if (node.actor[i].group == group && addr_kind(node.actor[i].who) == kind)
+            return true;
+    return false;
 }
 
 uint32_t
@@ -223,6 +233,8 @@ kill_group(uint32_t group)
         if (a->group != group || !a->running)
             continue;
         any = true;
+        node.alerts_lost |= addr_kind(a->who) == KIND_INGEST || addr_kind(a->who) == KIND_ALERT ||
+                            addr_kind(a->who) == KIND_REGISTRY;
         a->running = false;
         ak_close(&a->k);
         a->k = NULL;
@@ -454,6 +466,12 @@ node_readings(void)
     for (uint16_t p = 0; p < node_parts(); p++)
         n += node_count(addr_of(KIND_INGEST, p), COUNT_READINGS);
     return n;
+}
+
+bool
+node_has_lost_alerts(void)
+{
+    return node.alerts_lost;
 }
 
 bool

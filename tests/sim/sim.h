@@ -7,6 +7,7 @@
  *   node.c      plan, lanes, board; actors started, killed, started again; power cuts
  *   faults.c    what goes wrong, when
  *   clients.c   who sends and asks; the naive model; the oracles
+ *   alerts.c    what a rule should have led to, against what the registry tells
  *   main.c      seeds, hashes, counts
  *
  * Everything that happens is ordered by (virtual ns, number of the event) and every choice comes from one seed, so a
@@ -55,6 +56,7 @@ enum fault {
     X(ORACLE_ORDER, "order", "blocks keep the order of each lane")                                 \
     X(ORACLE_READ, "readable", "an accepted reading is read back, and nothing that was not sent")  \
     X(ORACLE_QUERY, "query", "aggregates equal the naive model's")                                 \
+    X(ORACLE_ALERT, "alert", "an alert opens and closes once a crossing")                          \
     X(ORACLE_WAKE, "wake", "nobody sleeps while a lane of his holds something unannounced")        \
     X(ORACLE_DRAIN, "drain", "after the last fault everything is answered, every lane empties")    \
     X(ORACLE_COUNT, "counters", "the actors' counters agree with what the clients saw")
@@ -122,6 +124,8 @@ void disk_set(disk_rates r);
 void disk_settle(void); /* processes were killed: what they had under way */
 void disk_cut(void);    /* power */
 bool disk_holds(uint64_t id, bool *durable); /* a reading, by its value */
+/* Values of readings, in the order of each journal. */
+void disk_walk(void (*fn)(void *ctx, uint64_t value), void *ctx);
 void disk_judge(void);                       /* ORACLE_ORDER, over all blocks */
 /* For core.c's world. */
 extern const world disk_calls;
@@ -163,11 +167,13 @@ bool     node_kills(uint32_t group); /* now, between tasks */
 void     node_power_cut(void);
 uint64_t node_messages(void); /* handled so far */
 uint64_t node_count(addr who, uint32_t counter);
+bool     node_has_lost_alerts(void); /* somebody died between a journal and the registry */
 bool     node_has_died(void); /* some of it, at some time */
 bool     node_is_quiet(void); /* every lane empty, everybody asleep */
 void     node_check_sleep(addr who, bool overslept);
 uint16_t node_parts(void);
 uint16_t node_fronts(void);
+bool     node_group_has(uint32_t group, uint16_t kind);
 
 /* ---- faults.c ---- */
 void faults_begin(void);
@@ -182,5 +188,13 @@ void clients_stop(void);  /* no new requests */
 bool clients_idle(void);
 void clients_judge(void); /* the last questions; then clients_idle() again */
 void clients_power_cut(void);
+/* Whose reading is that? */
+bool clients_know(uint64_t id, uint32_t *machine, uint32_t *metric, uint32_t *at);
+
+/* ---- alerts.c ---- */
+bool alerts_are_calm(void); /* in this seed nothing goes wrong between a journal and the registry */
+void alerts_rule(char *out, size_t room, const char *machine);
+void alerts_told(double value, bool open);
+void alerts_judge(void);
 
 #endif
