@@ -141,7 +141,7 @@ next(void *arg)
         enum fault kind = mix.kinds[sim_below(mix.count)];
 
         /* A power cut takes a whole start to get over: fewer of them. */
-        if (kind != FAULT_POWER || sim_one_in(4))
+        if (kind != FAULT_POWER || sim_one_in(2))
             strike(kind);
     }
     sim_after(mix.every_ns / 4 + sim_below(mix.every_ns * 3 / 2), next, NULL);
@@ -166,7 +166,7 @@ faults_begin(void)
     for (uint32_t i = 0; i < COUNT_OF(struck); i++)
         if (mix.have[struck[i]] && is_allowed(struck[i]))
             mix.kinds[mix.count++] = struck[i];
-    mix.every_ns = (8 + sim_below(30)) * MS;
+    mix.every_ns = (14 + sim_below(40)) * MS;
     bell_faults(mix.have[FAULT_BELL_DROP] && sim_one_in(2) ? 2000 : 0,
                 mix.have[FAULT_BELL_DELAY] ? 20000 : 0);
     next(NULL);

@@ -324,6 +324,46 @@ a_failed_sync_is_a_failed_write(void **state)
 }
 
 static void
+remove_segment(const rig *r, uint64_t file)
+{
+    char path[FS_PATH_MAX];
+
+    CHECK_OK(fs_path(path, "%s/journal/%08llu.seg", r->dir, (unsigned long long)file));
+    CHECK_EQ(unlink(path), 0);
+}
+
+/* Its writer may have been killed before the sync.  When that fails now, it is written once more, elsewhere. */
+static void
+the_newest_block_is_made_durable_at_the_next_start(void **state)
+{
+    rig r = rig_new(*state);
+
+    r.config.durability = JOURNAL_FSYNC;
+    r.config.buffered = true;
+    rig_open(&r, 0);
+    for (int i = 0; i < 3; i++)
+        put(&r, 100);
+    journal_close(&r.j);
+    sync_fails = 1;
+    rig_open(&r, 0);
+    CHECK_EQ(sync_fails, 0);
+    check_whole(&r, r.lsn);
+    rig_reopen(&r, 0);
+    check_whole(&r, r.lsn);
+    CHECK_EQ(r.report.damaged, 0);
+    journal_close(&r.j);
+    remove_segment(&r, 1);
+    rig_open(&r, 0);
+    CHECK_EQ(r.seen.count, 1);
+    CHECK_EQ(r.seen.lsn[0], 21);
+    put(&r, 100);
+    rig_reopen(&r, 0);
+    CHECK_EQ(r.seen.count, 2);
+    journal_close(&r.j);
+    err_clear();
+}
+
+static void
 a_full_disk_has_its_own_code(void **state)
 {
     rig r = rig_new(*state);
@@ -785,6 +825,7 @@ main(void)
         TEST_IN_SCRATCH(the_largest_block_comes_back),
         TEST_IN_SCRATCH(a_failed_write_is_repeated_elsewhere_and_counts_once),
         TEST_IN_SCRATCH(a_failed_sync_is_a_failed_write),
+        TEST_IN_SCRATCH(the_newest_block_is_made_durable_at_the_next_start),
         TEST_IN_SCRATCH(a_full_disk_has_its_own_code),
         TEST_IN_SCRATCH(a_dropped_block_makes_no_hole_and_does_not_hide_its_successor),
         TEST_IN_SCRATCH(segments_are_recycled_within_the_budget),
