@@ -124,10 +124,10 @@ look_at_peers(link_self *l)
             continue;
         l->up[i] = up;
         log_info(up ? "link.up" : "link.away", "node=%s", l->n.peer[i].name);
-        if (!up)
-            mirror_away(l->m, i);
+        if (up)
+            mirror_back(l->m, i);
         else
-            mirror_begin(l->m, i);
+            mirror_away(l->m, i);
     }
 }
 

@@ -55,6 +55,8 @@ typedef struct known {
     seat_says *seats;
     sequences  seq;
     uint8_t   *fronts;
+    uint8_t   *word; /* what is gathered for it, */
+    size_t     len;
 } known;
 
 struct mirror {
@@ -71,8 +73,6 @@ struct mirror {
     known          known[TRUNK_PEERS_MAX];
     mirror_say_fn *say;
     void          *ctx;
-    uint8_t       *word;
-    size_t         len;
 };
 
 /* ---- rows: records, and where in them their texts are ---- */
@@ -150,9 +150,11 @@ static const struct row {
 static bool
 flush(mirror *m, uint32_t peer)
 {
-    if (m->len > 0 && !m->say(m->ctx, peer, view_of(m->word, m->len)))
+    known *k = &m->known[peer];
+
+    if (k->len > 0 && !m->say(m->ctx, peer, view_of(k->word, k->len)))
         return false;
-    m->len = 0;
+    k->len = 0;
     return true;
 }
 
@@ -160,6 +162,7 @@ flush(mirror *m, uint32_t peer)
 static bool
 add(mirror *m, uint32_t peer, item i, const void *record, const view text[TEXTS])
 {
+    known *k = &m->known[peer];
     size_t need = sizeof i + i.record;
 
     for (int t = 0; t < TEXTS; t++) {
@@ -167,15 +170,15 @@ add(mirror *m, uint32_t peer, item i, const void *record, const view text[TEXTS]
         need += text[t].len;
     }
     ASSERT(need <= WORD_ROOM);
-    if (m->len + need > WORD_ROOM && !flush(m, peer))
+    if (k->len + need > WORD_ROOM && !flush(m, peer))
         return false;
-    memcpy(m->word + m->len, &i, sizeof i);
-    memcpy(m->word + m->len + sizeof i, record, i.record);
-    m->len += sizeof i + i.record;
+    memcpy(k->word + k->len, &i, sizeof i);
+    memcpy(k->word + k->len + sizeof i, record, i.record);
+    k->len += sizeof i + i.record;
     for (int t = 0; t < TEXTS; t++) {
         if (text[t].len > 0)
-            memcpy(m->word + m->len, text[t].at, text[t].len);
-        m->len += text[t].len;
+            memcpy(k->word + k->len, text[t].at, text[t].len);
+        k->len += text[t].len;
     }
     return true;
 }
@@ -287,10 +290,7 @@ mirror_say(mirror *m, uint32_t peer)
     if (m->is_home)
         all = all && say_sequences(m, peer, seq) && say_fronts(m, peer);
     all = all && say_seats(m, peer);
-    if (flush(m, peer))
-        return all;
-    mirror_begin(m, peer); /* what was gathered is known to nobody */
-    return false;
+    return flush(m, peer) && all; /* what found no room stays gathered, in its place before what is new */
 }
 
 void
@@ -298,7 +298,7 @@ mirror_begin(mirror *m, uint32_t peer)
 {
     known *k = &m->known[peer];
 
-    m->len = 0;
+    k->len = 0;
     for (uint32_t i = 0; i < m->tables; i++)
         k->tables[i].since = k->tables[i].at = 0;
     memset(k->seats, 0, SLOTS_MAX * sizeof *k->seats);
@@ -414,6 +414,14 @@ mirror_away(mirror *m, uint32_t peer)
             atomic_store(&m->theirs[f]->state, SEAT_DOWN);
 }
 
+void
+mirror_back(mirror *m, uint32_t peer)
+{
+    for (uint32_t f = 0; f < m->run->plan.fars; f++)
+        if (m->run->plan.far[f].peer == peer && atomic_load(&m->theirs[f]->epoch) != 0)
+            atomic_store(&m->theirs[f]->state, SEAT_RUN);
+}
+
 /* ---- opening ---- */
 
 static void
@@ -455,7 +463,8 @@ open_known(mirror *m, const nodes *n)
         k->tables = calloc(TABLES_MAX, sizeof *k->tables);
         k->seats = calloc(SLOTS_MAX, sizeof *k->seats);
         k->fronts = calloc(m->fronts + 1u, m->front_len);
-        if (k->tables == NULL || k->seats == NULL || k->fronts == NULL)
+        k->word = malloc(WORD_ROOM);
+        if (k->tables == NULL || k->seats == NULL || k->fronts == NULL || k->word == NULL)
             return err(E_NOMEM, "copies of the board");
         list_tables(m, n, k->tables, &m->tables);
         mirror_begin(m, i);
@@ -473,10 +482,8 @@ mirror_open(mirror **out, const rundir *run, const nodes *n, mirror_say_fn *say,
     int      rc;
 
     *out = NULL;
-    if (m == NULL || (m->word = malloc(WORD_ROOM)) == NULL) {
-        free(m);
+    if (m == NULL)
         return err(E_NOMEM, "copies of the board");
-    }
     m->run = run;
     m->is_home = n->is_home;
     m->peers = n->peers;
@@ -517,9 +524,9 @@ mirror_close(mirror **mp)
         free(m->known[i].tables);
         free(m->known[i].seats);
         free(m->known[i].fronts);
+        free(m->known[i].word);
     }
     if (m->board != NULL)
         board_close(&m->board);
-    free(m->word);
     free(m);
 }

@@ -23,6 +23,7 @@ void          mirror_close(mirror **m);
 void          mirror_begin(mirror *m, uint32_t peer); /* it knows nothing */
 bool          mirror_say(mirror *m, uint32_t peer);   /* true: it knows everything */
 bool          mirror_hear(mirror *m, uint32_t peer, view word); /* false: malformed, or not its to say */
-void          mirror_away(mirror *m, uint32_t peer);  /* its actors cannot be reached */
+void          mirror_away(mirror *m, uint32_t peer);  /* its actors cannot be reached, */
+void          mirror_back(mirror *m, uint32_t peer);  /* and can again, those that were heard of */
 
 #endif

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Both nodes make their end of a lane, and must make it alike, whatever else they have. */
+enum { FAR_HALVINGS = 1 };
 enum { KIB = 1024, MIB = 1024 * KIB, LANES_MAX_BYTES = 32 * MIB, CORES_MAX = 1024 };
 
 /* clang-format off */
@@ -275,16 +277,24 @@ are_joined(const nodes *n, const plan_road *r, uint32_t i, uint32_t j, enum edge
     return true;
 }
 
-static uint32_t
-pairs(const plan *p, const nodes *n, const plan_road *r)
+static uint64_t
+road_bytes(const plan *p, const nodes *n, const plan_road *r, uint32_t halvings)
 {
-    enum edge_side ignored;
-    uint32_t       count = 0;
+    enum edge_side side;
+    uint64_t       sum = 0;
 
-    for (uint16_t i = 0; i < p->parts[r->from]; i++)
-        for (uint16_t j = 0; j < p->parts[r->to]; j++)
-            count += are_joined(n, r, i, j, &ignored);
-    return count;
+    for (uint16_t i = 0; i < p->parts[r->from]; i++) {
+        for (uint16_t j = 0; j < p->parts[r->to]; j++) {
+            uint32_t times = halvings;
+
+            if (!are_joined(n, r, i, j, &side))
+                continue;
+            if (side != EDGE_HERE)
+                times = FAR_HALVINGS;
+            sum += shrunk(r->there, r->there_least, times) + shrunk(r->back, r->back_least, times);
+        }
+    }
+    return sum;
 }
 
 static uint64_t
@@ -293,18 +303,20 @@ total_bytes(const plan *p, const nodes *n, uint32_t halvings)
     uint64_t sum = 0;
 
     for (const plan_road *r = plan_roads; r->from != 0; r++)
-        sum += (shrunk(r->there, r->there_least, halvings) + shrunk(r->back, r->back_least, halvings)) *
-               pairs(p, n, r);
+        sum += road_bytes(p, n, r, halvings);
     return sum;
 }
 
 static uint32_t
 edge_count(const plan *p, const nodes *n)
 {
-    uint32_t count = 0;
+    enum edge_side ignored;
+    uint32_t       count = 0;
 
     for (const plan_road *r = plan_roads; r->from != 0; r++)
-        count += (r->back != 0 ? 2u : 1u) * pairs(p, n, r);
+        for (uint16_t i = 0; i < p->parts[r->from]; i++)
+            for (uint16_t j = 0; j < p->parts[r->to]; j++)
+                count += are_joined(n, r, i, j, &ignored) ? (r->back != 0 ? 2u : 1u) : 0;
     return count;
 }
 
@@ -351,19 +363,33 @@ add_pair(plan *p, const plan_road *r, addr from, addr to, edge_plan there, edge_
         add_edge(p, to, from, back);
 }
 
+static edge_plan
+lane_plan(carrier c, enum edge_policy policy, uint64_t bytes, uint64_t least, uint32_t halvings)
+{
+    return (edge_plan){ .carrier = c, .policy = policy, .capacity = shrunk(bytes, least, halvings) };
+}
+
 static void
 add_road(plan *p, const ground *g, const plan_road *r, uint32_t halvings)
 {
-    carrier   c = carrier_of(g->kind, r);
-    edge_plan there = { .policy = r->policy, .capacity = shrunk(r->there, r->there_least, halvings) };
-    edge_plan back = { .policy = r->back_policy,
-                       .capacity = shrunk(r->back, r->back_least, halvings) };
+    carrier        near = carrier_of(g->kind, r);
+    enum edge_side side;
 
     for (uint16_t i = 0; i < p->parts[r->from]; i++) {
         for (uint16_t j = 0; j < p->parts[r->to]; j++) {
-            if (!are_joined(&g->n, r, i, j, &there.side))
+            carrier   c = near;
+            uint32_t  times = halvings;
+            edge_plan there, back;
+
+            if (!are_joined(&g->n, r, i, j, &side))
                 continue;
-            there.carrier = back.carrier = there.side == EDGE_HERE ? c : CARRIER_ZMQ;
+            if (side != EDGE_HERE) {
+                c = CARRIER_ZMQ;
+                times = FAR_HALVINGS;
+            }
+            there = lane_plan(c, r->policy, r->there, r->there_least, times);
+            back = lane_plan(c, r->back_policy, r->back, r->back_least, times);
+            there.side = side;
             add_pair(p, r, addr_of(r->from, i), addr_of(r->to, j), there, back);
         }
     }

@@ -1,5 +1,6 @@
 """One server over several nodes: fronts on one, partitions on others, each in a network namespace of its own where
 those are to be had (else on loopback addresses, where links are not cut)."""
+import asyncio
 import itertools
 import json
 import os
@@ -13,6 +14,8 @@ import time
 
 import pytest
 import requests
+from test_alerts import Feed, rule
+
 from haltless import BINARY, ROOT, SLOW, Pusher, Server, Tenant, free_port, iso, reading, wait_until
 
 pytestmark = pytest.mark.once
@@ -184,6 +187,29 @@ def test_a_query_over_machines_of_several_nodes_is_as_on_one():
     several = ask((), Nodes(parts=("0-1", "2")))
     assert one == several
     assert all(one)
+
+
+def test_alerts_and_the_live_view_see_partitions_of_other_nodes():
+    async def work(n):
+        t = Tenant(n.a)
+        t.machine("M0")
+        pusher = Pusher(n.a, t.key()["key"])
+        assert pusher.push([reading("M0", value=1, timestamp=at(0))]).status_code == 207
+        rule(t)
+        async with Feed(n.a, t.token) as feed:
+            for i in range(200):                             # until the far partition knows of the subscriber
+                assert pusher.push([reading("M0", value=95, timestamp=at(i + 1))]).status_code == 207
+                try:
+                    await feed.next("sensor_update", 0.05)
+                    break
+                except AssertionError:
+                    pass
+            assert any(f["type"] == "sensor_update" and f["value"] == 95 for f in feed.frames), feed.frames
+            if not any(f["type"] == "alert" for f in feed.frames):
+                await feed.next("alert", 5)
+
+    with Nodes() as n:
+        asyncio.run(work(n))
 
 
 # ---- what fails, and what goes on ----

@@ -171,6 +171,68 @@ a_circle_of_waiting_is_refused_and_printed(void **state)
     CHECK_OK(plan_check_roads(shed));
 }
 
+#define KEY "abababababababababababababababababababababababababababababababab"
+
+static void
+plan_of(plan *p, char **flags, int count)
+{
+    options o;
+
+    CHECK_OK(options_load(&o, NULL, count, flags));
+    CHECK_OK(plan_make(p, &o, 0));
+    options_free(&o);
+}
+
+static const edge_plan *
+edge_of(const plan *p, addr from, addr to)
+{
+    for (uint32_t i = 0; i < p->edges; i++)
+        if (p->edge[i].from == from && p->edge[i].to == to)
+            return &p->edge[i];
+    return NULL;
+}
+
+/* What leaves one node comes in at the other, in a lane of the same size; each actor is on one of them. */
+static void
+two_nodes_have_the_two_ends_of_the_same_edges(void **state)
+{
+    char *home[] = { "--node-name", "a", "--node-key-file", "k", "--node-listen", "127.0.0.1:1", "--front-count", "4",
+                     "--node-partitions", "0-7", "--node-peers", "b 127.0.0.1:2 " KEY " 8,9" };
+    char *away[] = { "--node-name", "b", "--node-key-file", "k", "--node-listen", "127.0.0.1:2", "--front-count", "4",
+                     "--node-partitions", "8-9", "--node-home", "a", "--node-peers", "a 127.0.0.1:1 " KEY };
+    plan    *p[2] = { calloc(1, sizeof(plan)), calloc(1, sizeof(plan)) };
+    uint32_t far = 0;
+
+    (void)state;
+    plan_of(p[0], home, (int)COUNT_OF(home));
+    plan_of(p[1], away, (int)COUNT_OF(away));
+    for (int n = 0; n < 2; n++) {
+        for (uint32_t i = 0; i < p[n]->edges; i++) {
+            const edge_plan *e = &p[n]->edge[i], *other = edge_of(p[1 - n], e->from, e->to);
+
+            CHECK_EQ(other != NULL, e->side != EDGE_HERE);
+            if (other == NULL)
+                continue;
+            far++;
+            CHECK_EQ(e->side == EDGE_GOES_OUT, other->side == EDGE_COMES_IN);
+            CHECK_EQ(e->capacity, other->capacity);
+            CHECK_EQ(e->policy, other->policy);
+            CHECK(e->carrier == CARRIER_ZMQ && other->carrier == CARRIER_ZMQ);
+        }
+        for (uint32_t i = 0; i < p[n]->slots; i++)
+            if (addr_kind(p[n]->slot[i].who) != KIND_LINK)
+                CHECK(plan_place(p[1 - n], p[n]->slot[i].who) != PLAN_HERE);
+    }
+    /* twice: front x ingest and back, query x reader and back, ingest -> alert */
+    CHECK_EQ(far, 2 * (4 * 2 * 2 + 1 * 2 * 2 + 2));
+    CHECK_EQ(plan_place(p[0], addr_of(KIND_INGEST, 9)), 0);
+    CHECK_EQ(plan_place(p[0], addr_of(KIND_INGEST, 7)), PLAN_HERE);
+    CHECK_EQ(plan_place(p[1], addr_of(KIND_INGEST, 7)), PLAN_NOWHERE);
+    CHECK_EQ(plan_place(p[0], addr_of(KIND_READER, 7)), PLAN_NOWHERE);
+    free(p[0]);
+    free(p[1]);
+}
+
 int
 main(void)
 {
@@ -183,6 +245,7 @@ main(void)
         TEST(too_many_lanes_are_refused_with_a_table),
         TEST(cores_go_round_the_parts),
         TEST(a_circle_of_waiting_is_refused_and_printed),
+        TEST(two_nodes_have_the_two_ends_of_the_same_edges),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
