@@ -570,6 +570,8 @@ begin_step(ak *k)
     k->sweep_at_ns = k->now_ns + SECOND_NS;
     ak__asks_sweep(k);
     ak__streams_sweep(k);
+    if (k->host->run->plan.peers > 0)
+        ak__asks_give_up(k);
     for (uint32_t i = 0; i < k->ins; i++)
         holds_expire(k, &k->in[i]);
 }

@@ -318,6 +318,22 @@ ak__asks_sweep(ak *k)
     }
 }
 
+/* Once a second: what was asked of a node that is away at two looks is late now, not when its time is over.  Should
+ * the answer come after all, it is a ghost's. */
+void
+ak__asks_give_up(ak *k)
+{
+    for (uint32_t i = 0; i < k->ask_room; i++) {
+        ak_ask_entry *a = &k->ask[i];
+        bool          missed = a->corr != 0 && !a->ghost && a->out->far && !is_there(a->out);
+
+        if (missed && a->missed)
+            ak__ask_late(k, a->corr); /* its handler may ask, and the table move */
+        else if (a->corr != 0)
+            a->missed = missed;
+    }
+}
+
 /* ---- answers ---- */
 
 static ak_verdict

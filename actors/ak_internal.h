@@ -138,6 +138,7 @@ typedef struct ak_ask_entry {
     bool     ghost;      /* late or cancelled: ctx is forgotten */
     bool     ending;     /* its last handler runs */
     bool     cancel_due; /* to be sent */
+    bool     missed;     /* the node that would answer was away at the last look */
 } ak_ask_entry;
 
 typedef struct ak_stream {
@@ -344,6 +345,7 @@ uint64_t   ak__ask_deadline(ak *k, uint64_t corr);
 void       ak__ask_late(ak *k, uint64_t corr);
 ak_verdict ak__ask_answer(ak *k, ak_in *in, ak_msg *m);
 void       ak__asks_sweep(ak *k);
+void       ak__asks_give_up(ak *k);
 void       ak__asks_send_due(ak *k);
 void       ak__streams_sweep(ak *k);
 void       ak__stream_end(ak *k, const ak_msg *m);

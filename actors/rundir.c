@@ -107,7 +107,7 @@ rundir_make(rundir *r)
     r->epoch_base = 0;
     if (r->plan.peers > 0)
         crypto_random(&r->epoch_base, sizeof r->epoch_base);
-    r->epoch_base &= INT32_MAX;
+    r->epoch_base &= INT16_MAX; /* asks carry 16 bits of it */
     if ((rc = make_lanes(r)) < 0 || (rc = make_slots(r)) < 0 || (rc = write_node(r)) < 0)
         return err(rc, "run directory %s", r->path);
     return E_OK;

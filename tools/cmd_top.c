@@ -156,7 +156,7 @@ lane_carrier_cell(const void *row, char out[CELL_MAX])
     const watch_lane *l = row;
 
     (void)snprintf(out, CELL_MAX, "  %s%s", l->edge->carrier == CARRIER_ZMQ ? "zmq" : "ring",
-                   l->sound ? "" : " damaged");
+                   l->edge->side == EDGE_COMES_IN ? " far" : l->sound ? "" : " damaged");
 }
 
 static const column actor_columns[] = {

@@ -342,10 +342,10 @@ a_killed_link_loses_nothing_and_repeats_nothing(void **state)
     both_up(&x, &y);
     open_actor(&x);
     open_actor(&y);
-    for (int life = 0; life < 12; life++) {
+    for (int life = 0; life < 60; life++) {
         host *victim = life % 2 == 0 ? &x : &y;
 
-        while (sent < 100u * (uint64_t)(life + 1)) {
+        while (sent < 50u * (uint64_t)(life + 1)) {
             put(&x, sent++);
             if (sent % 7 == 0) {
                 turn(&x);
