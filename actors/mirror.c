@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TEXTS = 3, PASSES_MAX = 4, TABLES_MAX = 2 + 3 * BOARD_PARTS_MAX, WORD_ROOM = TRUNK_WORD_MAX };
+enum { TEXTS = 3, TABLES_MAX = 2 + 3 * BOARD_PARTS_MAX, WORD_ROOM = TRUNK_WORD_MAX };
 enum { ITEM_SEAT = 64, ITEM_FRONT, ITEM_SEQUENCES };
 
 typedef struct item {
@@ -201,17 +201,17 @@ say_record(mirror *m, uint32_t peer, const cursor *c, uint32_t no)
                record, text);
 }
 
-/* One pass over what is newer than the peer's copy, as often as there is.  False: it goes on another time. */
+/* Everything up to now, whatever is put meanwhile: at most what is left of a pass, and another.  False: it goes on
+ * another time. */
 static bool
 say_table(mirror *m, uint32_t peer, cursor *c)
 {
     const table *t = board_table(m->board, c->file, c->part);
+    uint64_t     wanted = table_changes(t);
 
-    for (int pass = 0; pass < PASSES_MAX; pass++) {
+    while (c->since < wanted) {
         if (c->at == 0) {
             c->upto = table_changes(t);
-            if (c->upto == c->since)
-                return true;
             c->at = 1;
         }
         while ((c->at = table_changed(t, c->since, c->at)) != 0) {
@@ -221,7 +221,7 @@ say_table(mirror *m, uint32_t peer, cursor *c)
         }
         c->since = c->upto;
     }
-    return table_changes(t) == c->since;
+    return true;
 }
 
 static bool
