@@ -73,7 +73,7 @@ static ak_verdict
 on_erase(ak *k, void *self, const ak_msg *m)
 {
     ingest     *in = self;
-    part_source source = { .generation = *ak_generation(k), .from = m->from, .pos_end = m->pos_end };
+    part_source source = { .generation = *ak_generation_of(k, m), .from = m->from, .pos_end = m->pos_end };
     erase_ask   a;
     uint32_t   *series;
     uint64_t    lsn = 0;
