@@ -25,10 +25,11 @@ enum {
     QUANTUM = 32 * 1024, /* bytes that a lane's turn may cost */
     MESSAGE_COST = 512,  /* of a message, besides its own */
     HELD_MAX = 65536,        /* of one lane */
-    SAMPLE_EVERY = 16,       /* handlers timed */
+    TIMED_EVERY = 256,       /* messages that come in a flood */
 };
 static const uint64_t SECOND_NS = 1000000000;
 static const uint64_t HELD_MAX_NS = 60000000000ull; /* a note, which has no deadline */
+static const uint64_t TIMED_APART_NS = 10000;
 
 uint64_t
 ak__clock_ns(void)
@@ -46,18 +47,69 @@ ak__die(ak *k, int rc)
 
 /* ---- handlers ---- */
 
+/* Places are given for ever, so each type asks once a life. */
+static inline uint32_t
+place_of(ak *k, uint16_t type)
+{
+    if (k->place[type] == 0)
+        k->place[type] = (uint8_t)(count_type_place(k->counters, type) + 1);
+    return k->place[type] - 1u;
+}
+
+static uint64_t
+trail_begin(ak *k, const ak_msg *m, uint64_t at_ns)
+{
+    return trail_add(k->trail, &(trail_step){ .trace = m->trace,
+                                              .from = m->from,
+                                              .sent_ns = m->sent_ns,
+                                              .at_ns = at_ns,
+                                              .len = m->len,
+                                              .type = m->type,
+                                              .flags = (m->flags & AK_AGAIN) != 0 ? TRAIL_AGAIN : 0 });
+}
+
+static uint16_t
+trail_flags_of(const ak *k, const ak_on *on, ak_verdict v)
+{
+    if (v == AK_WAIT)
+        return TRAIL_WAIT;
+    return (on->flags & AK_READ) == 0 && v != AK_BAD && k->kind->flush != NULL ? TRAIL_COMMITS : 0;
+}
+
+/* Two looks at the clock cost more than an empty message does.  Timed are: what belongs to a request (it is
+ * also written into the trail), the first handler of a step that comes 10 us or more after the last one
+ * that was timed, and in a flood every 256th: together less than a hundredth of the time. */
 static ak_verdict
 call_timed(ak *k, const ak_on *on, const ak_msg *m)
 {
     uint64_t   from;
+    uint64_t   until;
+    uint64_t   number = 0;
     ak_verdict v;
 
-    if (++k->sampled % SAMPLE_EVERY != 0 || UNLIKELY(k->uncounted))
+    if ((m->trace == 0 && --k->untimed > 0) || UNLIKELY(k->uncounted))
         return on->fn(k, k->self, m);
     from = ak__clock_ns();
+    if (m->trace != 0)
+        number = trail_begin(k, m, from);
     v = on->fn(k, k->self, m);
-    hist_add(k->counters, HIST_HANDLING, ak__clock_ns() - from);
+    until = ak__clock_ns();
+    if (m->trace != 0)
+        trail_done(k->trail, number, until, trail_flags_of(k, on, v));
+    hist_add_type(k->counters, HIST_HANDLING, place_of(k, m->type), until - from, 1);
+    k->untimed = TIMED_EVERY;
+    k->timed_at_ns = k->now_ns;
     return v;
+}
+
+void
+ak_mark(ak *k, uint64_t trace, uint64_t began_ns)
+{
+    (void)trail_add(k->trail, &(trail_step){ .trace = trace,
+                                             .from = k->me,
+                                             .sent_ns = began_ns,
+                                             .at_ns = began_ns,
+                                             .done_ns = ak__clock_ns() });
 }
 
 ak_verdict
@@ -288,8 +340,10 @@ note_reading(ak *k, const ak_in *in, const ak_msg *m)
 static void
 queueing_end(ak *k)
 {
-    if (k->same_sent > 0 && k->now_ns > k->same_sent_ns)
-        hist_add_many(k->counters, HIST_QUEUEING, k->now_ns - k->same_sent_ns, k->same_sent);
+    uint64_t waited = k->now_ns > k->same_sent_ns ? k->now_ns - k->same_sent_ns : 0;
+
+    if (k->same_sent > 0 && k->same_type < MSG_MAX)
+        hist_add_type(k->counters, HIST_QUEUEING, place_of(k, k->same_type), waited, k->same_sent);
     k->same_sent = 0;
 }
 
@@ -298,9 +352,10 @@ count_taken(ak *k, const ak_msg *m)
 {
     if (UNLIKELY((m->flags & AK_AGAIN) != 0))
         count_add(k->counters, COUNT_REDELIVERED, 1);
-    if (m->sent_ns != k->same_sent_ns) {
+    if (m->sent_ns != k->same_sent_ns || m->type != k->same_type) {
         queueing_end(k);
         k->same_sent_ns = m->sent_ns;
+        k->same_type = m->type;
     }
     k->same_sent += !k->uncounted;
 }
@@ -457,12 +512,16 @@ ak__in_waits(const ak_in *in)
 static void
 batch_end(ak *k)
 {
+    uint64_t now = ak__clock_ns();
+
     ASSERT(k->pending);
     k->pending = false;
     for (uint32_t i = 0; i < k->ins; i++)
         k->in[i].flushes = false;
     count_add(k->counters, COUNT_FLUSHES, 1);
-    hist_add(k->counters, HIST_FLUSH, ak__clock_ns() - k->flush_at_ns);
+    hist_add(k->counters, HIST_FLUSH, now - k->flush_at_ns);
+    trail_flushed(k->trail, k->commit_done, k->commit_until, now);
+    k->commit_done = k->commit_until;
 }
 
 void
@@ -496,6 +555,7 @@ commit(ak *k)
     if (!k->careful) /* of a whole batch */
         atomic_store_explicit(&k->seat->at_exact, 0, memory_order_relaxed);
     k->flush_at_ns = ak__clock_ns();
+    k->commit_until = trail_next(k->trail);
     rc = k->kind->flush(k, k->self);
     if (rc < 0)
         ak__die(k, rc);
@@ -560,6 +620,8 @@ begin_step(ak *k)
     k->ended = false;
     k->wall_us = 0;
     k->now_ns = ak__clock_ns();
+    if (k->now_ns - k->timed_at_ns >= TIMED_APART_NS)
+        k->untimed = 1;
     atomic_store_explicit(&k->seat->state, SEAT_RUN, memory_order_relaxed);
     atomic_store_explicit(&k->seat->now_ns, k->now_ns, memory_order_relaxed);
     atomic_store_explicit(&k->seat->tick, k->seat->tick + 1, memory_order_relaxed);

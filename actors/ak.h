@@ -114,6 +114,7 @@ void            ak_discard(ak *k, void *body);
 
 void     ak_publish(ak *k);               /* what is staged, now */
 void     ak_trace(ak *k, uint64_t trace); /* what is staged from here on carries it (a front: one a request) */
+void     ak_mark(ak *k, uint64_t trace, uint64_t began_ns); /* `haltless trace` shows: that took from then to now */
 uint32_t ak_body_max(const ak *k, addr to); /* longest body this edge can carry; 0: no such edge */
 
 /* ---- ends of what was put off ---- */

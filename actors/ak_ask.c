@@ -107,13 +107,13 @@ ak__ask_new(ak *k, ak_out *o, uint16_t type, uint64_t within_ns, uint32_t window
 
     ASSERT(o->back != NULL && within_ns > 0);
     if (o->far && !is_there(o)) {
-        count_add(k->counters, COUNT_FULL, 1);
+        ak__count_full(k, o);
         return 0;
     }
     if (!room_for_answer(o->back, need))
         ak__asks_sweep(k);
     if (!room_for_answer(o->back, need) || (k->ask_free == 0 && !asks_grow(k))) {
-        count_add(k->counters, COUNT_FULL, 1);
+        ak__count_full(k, o);
         return 0;
     }
     index = k->ask_free - 1;

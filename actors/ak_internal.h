@@ -28,6 +28,7 @@
 #include "storage/dead.h"
 #include "transport/board.h"
 #include "transport/count.h"
+#include "transport/trail.h"
 #include "transport/wire.h"
 
 /* What the actors of one process share. */
@@ -182,6 +183,7 @@ struct ak {
     seat          *seat;
     wire          *wire;
     counters      *counters;
+    trail         *trail;
     board         *board;
     atomic_bool    stop; /* set from another thread */
 
@@ -214,9 +216,14 @@ struct ak {
     uint64_t trace;
     uint64_t random;
     uint32_t waiting; /* lanes paused in the last step */
-    uint32_t sampled;
+    uint32_t untimed;      /* handlers until one is timed again */
+    uint64_t timed_at_ns;  /* the step in which one was */
+    uint64_t commit_until; /* of the trail: what the batch under way, */
+    uint64_t commit_done;  /* and the one before it, are about */
+    uint8_t  place[MSG_MAX]; /* of a type in the counters, + 1; 0: not looked up */
     uint64_t same_sent_ns; /* the messages taken last, */
     uint64_t same_sent;    /* not in the histogram yet */
+    uint16_t same_type;
     bool     uncounted; /* the bench: no counters of messages, to see what they cost */
 
     bool     careful; /* one message at a time */
@@ -286,6 +293,8 @@ ak__out(const ak *k, addr to)
 ak_in   *ak__in_from(ak *k, addr from);
 /* Calls the handler of m->type, if there is one.  AK_DONE when not. */
 ak_verdict ak__call(ak *k, const ak_msg *m);
+void       ak__count_full(ak *k, const ak_out *o); /* a send was refused, */
+void       ak__count_shed(ak *k, const ak_out *o); /* or dropped */
 void       ak__call_local(ak *k, uint16_t type, addr from, uint64_t corr, void *ctx); /* no body */
 
 bool       ak__in_waits(const ak_in *in); /* is there a message it could take now? */

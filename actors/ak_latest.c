@@ -115,7 +115,7 @@ ak_send_latest(ak *k, addr to, uint16_t type, uint64_t key, const void *body, ui
     e = ak__envelope(k, o, type, 0);
     e.len = len;
     if (!keep(k, o, key, &e, body))
-        count_add(k->counters, COUNT_SHED, 1);
+        ak__count_shed(k, o);
     o->want = max_u64(o->want, min_u64(envelope_record_len(len) + o->shed_below, o->capacity));
     return E_OK;
 }

@@ -22,6 +22,8 @@ typedef struct ak_lane_about {
     addr     from;
     addr     to;
     uint64_t bytes; /* published and not acknowledged; UINT64_MAX: its file cannot be read */
+    uint64_t most;  /* that there ever were */
+    uint64_t capacity;
 } ak_lane_about;
 bool ak_lane_look(const ak *k, uint32_t i, ak_lane_about *out);
 

@@ -54,11 +54,11 @@ ak_lane_look(const ak *k, uint32_t i, ak_lane_about *out)
 
     if (i >= r->plan.edges)
         return false;
-    *out = (ak_lane_about){ .from = e->from, .to = e->to };
+    *out = (ak_lane_about){ .from = e->from, .to = e->to, .capacity = e->capacity };
     if (e->side == EDGE_COMES_IN)
         return true; /* its lane is where its producer is */
     rundir_lane_path(r, e, path);
-    if (lane_depth(path, &out->bytes) < 0) {
+    if (lane_depth(path, &out->bytes, &out->most) < 0) {
         out->bytes = UINT64_MAX;
         err_clear();
     }
@@ -133,6 +133,7 @@ open_out(ak *k, ak_out *o, const edge_plan *e)
     o->back = ak__in_from(k, e->to);
     if ((e->policy == EDGE_SHED || e->policy == EDGE_LATEST) && back != NULL && back->policy == EDGE_WAIT)
         o->shed_below = e->capacity / 2;
+    count_edge_open(k->counters, (uint32_t)(o - k->out), e->to);
     rundir_lane_path(k->host->run, e, path);
     if ((rc = seat_open(&o->peer, k->host->run->path, e->to, false)) < 0 ||
         (rc = lane_open(&o->lane, path, LANE_PRODUCER)) < 0)
@@ -226,9 +227,12 @@ open_all(ak *k)
     int         rc;
 
     if ((rc = counters_open(&k->counters, dir, k->me, true)) < 0 ||
+        (rc = trail_open(&k->trail, dir, k->me, true)) < 0 ||
         (rc = wire_open(&k->wire, k->host->zmq, dir, k->me)) < 0 || (rc = open_ins(k)) < 0 ||
         (rc = open_outs(k)) < 0 || (rc = open_board(k)) < 0 || (rc = ak__crew_open(k)) < 0)
         return rc;
+    k->untimed = 1;
+    k->commit_done = k->commit_until = trail_next(k->trail);
     count_set(k->counters, COUNT_RESTARTS, atomic_load(&k->seat->restarts));
     return E_OK;
 }
@@ -320,6 +324,7 @@ ak_close(ak **kp)
     if (k->board != NULL)
         board_close(&k->board);
     counters_close(&k->counters);
+    trail_close(&k->trail);
     seat_close(&k->seat);
     free(k->dues.due);
     free(k->dues.heap);

@@ -13,6 +13,20 @@
 
 static const uint64_t STREAM_GRACE_NS = 60000000000ull; /* a cancelled stream's actor is told E_GONE so long */
 
+void
+ak__count_full(ak *k, const ak_out *o)
+{
+    count_add(k->counters, COUNT_FULL, 1);
+    count_edge_full(k->counters, (uint32_t)(o - k->out));
+}
+
+void
+ak__count_shed(ak *k, const ak_out *o)
+{
+    count_add(k->counters, COUNT_SHED, 1);
+    count_edge_shed(k->counters, (uint32_t)(o - k->out));
+}
+
 /* Room for a record of that many bytes?  If not, the lane's consumer is asked to say when. */
 bool
 ak__fits(ak *k, ak_out *o, uint64_t record)
@@ -20,7 +34,7 @@ ak__fits(ak *k, ak_out *o, uint64_t record)
     if (o->open == NULL && lane_fits(o->lane, record))
         return true;
     o->want = max_u64(o->want, min_u64(record, o->capacity));
-    count_add(k->counters, COUNT_FULL, 1);
+    ak__count_full(k, o);
     return false;
 }
 
@@ -44,7 +58,7 @@ ak_send(ak *k, addr to, uint16_t type, const void *body, uint32_t len)
     if (o->policy == EDGE_LATEST && (ak__latest_waits(o) || !ak__sheds_not(o, len)))
         return E_FULL;
     if (o->policy == EDGE_SHED && !ak__sheds_not(o, len)) {
-        count_add(k->counters, COUNT_SHED, 1);
+        ak__count_shed(k, o);
         return E_OK;
     }
     e = ak__envelope(k, o, type, 0);
@@ -164,7 +178,7 @@ backlog_add(ak *k, ak_out *o, const envelope *e, const void *body)
 
     if (o->late_bytes + envelope_record_len(e->len) > o->capacity ||
         (r = malloc(sizeof *r + e->len)) == NULL) {
-        count_add(k->counters, COUNT_FULL, 1);
+        ak__count_full(k, o);
         log_debug("reply.dropped", "to=%s.%u", kind_name(addr_kind(o->to)), addr_part(o->to));
         return;
     }

@@ -1,6 +1,7 @@
 /* crash.c - see crash.h.  The handler calls nothing that is not async-signal-safe: numbers are written by hand,
  * the unwinder is loaded at the start, a stack that has overflown is not used. */
 #include "actors/crash.h"
+#include "actors/symbols.h"
 
 #include "proto/instant.h"
 
@@ -132,18 +133,48 @@ mark_seat(seat *s, int number)
     atomic_store(&s->crashed, epoch);
 }
 
+/* "  #3 on_readings+69 at ./haltless(+0x4d2f5)[0x55...]": the name for people, the place for addr2line. */
+static void
+put_frame(uint64_t number, void *at)
+{
+    uint64_t    offset;
+    text        t = { .len = 0 };
+    const char *name = symbols_name(at, &offset);
+
+    put(&t, "  #");
+    put_uint(&t, number);
+    put(&t, " ");
+    if (name != NULL) {
+        put(&t, name);
+        put(&t, "+");
+        put_uint(&t, offset);
+        put(&t, " at ");
+    }
+    (void)!write(STDERR_FILENO, t.at, t.len);
+    backtrace_symbols_fd(&at, 1, STDERR_FILENO);
+}
+
+static void
+put_frames(void)
+{
+    void *frame[FRAMES];
+    int   n = backtrace(frame, FRAMES);
+
+    for (int i = 0; i < n; i++)
+        put_frame((uint64_t)i, frame[i]);
+}
+
 /* The default is in force again: what is raised here is delivered on return, and ends the process. */
 static void
 on_crash(int number)
 {
-    void *frame[FRAMES];
-    text  t = { .len = 0 };
+    text t = { .len = 0 };
 
     if (actor_seat != NULL)
         mark_seat(actor_seat, number);
     put_line(&t, number);
     (void)!write(STDERR_FILENO, t.at, t.len);
-    backtrace_symbols_fd(frame, backtrace(frame, FRAMES), STDERR_FILENO);
+    put_frames();
     (void)raise(number);
 }
 
@@ -165,6 +196,7 @@ find_build_id(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void)size;
     (void)unused;
+    symbols_open(info->dlpi_addr);
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         uint64_t at = 0;

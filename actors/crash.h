@@ -1,7 +1,8 @@
 /* crash.h - a process that dies of a fault says on stderr who died and of what it was busy with.
  *
  *   ts=... level=error event=crash signal=SEGV actor=ingest.0 from=front.0 type=16 pos=4096 build=... commit=...
- *   ./haltless(+0x1234)[0x55...]
+ *     #0 on_crash+123 at ./haltless(+0x1234)[0x55...]
+ *     #3 on_readings+69 at ./haltless(+0x4d2f5)[0x55...]
  *
  * The seat of the actor whose thread it was says so too: its supervisor learns which of several actors it was.
  * Signals SEGV, ABRT, BUS, FPE, ILL; each then does what it always did, core file and exit status included.

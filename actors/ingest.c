@@ -260,6 +260,15 @@ try_again(ingest *in)
     return start_write(in) == E_OK;
 }
 
+/* A commit of one request goes on, to the alert actor and the fronts, under its trace. */
+static void
+show(ingest *in)
+{
+    ak_trace(in->k, in->flying->count == 1 ? in->flying->asks[0].m.trace : 0);
+    ingest__show(in);
+    ak_trace(in->k, 0);
+}
+
 static void
 write_done(ak *k, void *self, void *job)
 {
@@ -276,7 +285,7 @@ write_done(ak *k, void *self, void *job)
         if (in->failing)
             log_info("ingest.write", "rc=0 recovered=true");
         in->failing = false;
-        ingest__show(in);
+        show(in);
     }
     answer(in, in->write_rc < 0 ? (in->write_rc == E_NOSPACE ? E_NOSPACE : E_IO) : E_OK);
     ak_flushed(k, E_OK);

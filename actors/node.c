@@ -12,7 +12,7 @@
 
 #include "actors/ak_internal.h"
 #include "actors/crash.h"
-#include "actors/kinds.h"
+#include "actors/fault_log.h"
 #include "actors/options.h"
 #include "proto/crypto.h"
 #include "proto/err.h"
@@ -30,10 +30,6 @@
 
 enum { OPTION_SETS = 8, EXIT_ACTOR_DIED = 3 };
 
-const uint16_t node_start_order[] = { KIND_WORKER, KIND_LINK,   KIND_REGISTRY, KIND_NOTIFIER, KIND_ALERT,
-                                      KIND_INGEST, KIND_READER, KIND_QUERY,    KIND_FRONT };
-_Static_assert(COUNT_OF(node_start_order) == NODE_KINDS, "every kind once");
-
 typedef struct hosted {
     ak             *k;
     const ak_kind  *kind;
@@ -50,6 +46,7 @@ typedef struct hosted {
 } hosted;
 
 typedef struct node {
+    const node_app *app;
     rundir   run;
     ak_host  host;
     options  set[OPTION_SETS]; /* of the last reloads: a borrowed string lives that long */
@@ -57,6 +54,7 @@ typedef struct node {
     control *control;
     int      signals;
     int32_t  group;
+    const char *group_name;
     uint32_t actors;
     hosted   actor[SLOTS_MAX];
 } node;
@@ -162,20 +160,20 @@ start_all(node *n)
 {
     int rc = E_OK;
 
-    for (uint32_t i = 0; i < NODE_KINDS && rc >= 0; i++)
-        rc = start_kind(n, node_start_order[i]);
+    for (uint32_t i = 0; i < n->app->kinds && rc >= 0; i++)
+        rc = start_kind(n, n->app->order[i]);
     return rc < 0 ? rc : control_say(n->control, CONTROL_READY, NULL);
 }
 
 static void
 stop_all(node *n)
 {
-    for (uint32_t i = NODE_KINDS; i-- > 0;) {
+    for (uint32_t i = n->app->kinds; i-- > 0;) {
         for (uint32_t j = 0; j < n->actors; j++)
-            if (addr_kind(n->actor[j].who) == node_start_order[i])
+            if (addr_kind(n->actor[j].who) == n->app->order[i])
                 ak_stop(n->actor[j].k);
         for (uint32_t j = 0; j < n->actors; j++) {
-            if (addr_kind(n->actor[j].who) != node_start_order[i])
+            if (addr_kind(n->actor[j].who) != n->app->order[i])
                 continue;
             (void)pthread_join(n->actor[j].thread, NULL);
             ak_close(&n->actor[j].k);
@@ -305,7 +303,7 @@ take_slots(node *n)
 
         if (p->slot[i].group != n->group)
             continue;
-        *h = (hosted){ .kind = kind_of(addr_kind(p->slot[i].who)),
+        *h = (hosted){ .kind = n->app->kind_of(addr_kind(p->slot[i].who)),
                        .node = n,
                        .who = p->slot[i].who,
                        .core = p->slot[i].core };
@@ -327,6 +325,7 @@ open_node(node *n, const char *path)
         (rc = load_options(n)) < 0 || (rc = take_signals(n)) < 0 || (rc = crypto_start()) < 0 ||
         (rc = take_slots(n)) < 0 || (rc = control_connect(&n->control, path, (uint32_t)n->group)) < 0)
         return rc;
+    fault_log_open(path, n->group_name);
     n->host.run = &n->run;
     n->host.bury = dead_write;
     n->host.exhume = dead_read;
@@ -338,6 +337,7 @@ open_node(node *n, const char *path)
 static void
 close_node(node *n)
 {
+    fault_log_close();
     wire_context_close(n->host.zmq);
     control_close(&n->control);
     for (uint32_t i = 0; i < n->sets && i < OPTION_SETS; i++)
@@ -351,7 +351,7 @@ close_node(node *n)
 
 /* The descriptor of rundir_alive() stays open on purpose: the lock ends with the process. */
 int
-node_actor(int argc, char **argv)
+node_host(const node_app *app, int argc, char **argv)
 {
     node *n;
 
@@ -362,6 +362,8 @@ node_actor(int argc, char **argv)
     n = calloc(1, sizeof *n);
     if (n == NULL)
         return 1;
+    n->app = app;
+    n->group_name = argv[1];
     n->group = (int32_t)strtol(argv[1], NULL, 10);
     if (open_node(n, argv[0]) < 0 || start_all(n) < 0) {
         log_error("group.failed", "group=%d reason=%s", n->group, log_quote(view_str(err_text())));

@@ -22,6 +22,9 @@ enum edge_policy {
     EDGE_REPLY, /* replies only */
 };
 
+struct ak_kind;
+struct sup;
+
 typedef struct slot_plan {
     addr    who;
     int32_t group; /* slots of one group share a process */
@@ -67,7 +70,21 @@ NODISCARD int plan_make(plan *p, const options *o, uint16_t partitions);
 enum { PLAN_HERE = -1, PLAN_NOWHERE = -2 };
 int plan_place(const plan *p, addr who);
 
-/* Runs until SIGTERM/SIGINT.  Returns the exit status. */
+/* What runs on a node: haltless itself (serve.c), or a program of one's own (host.h). */
+typedef struct node_app {
+    const uint16_t *order; /* its kinds: servants before those who ask them; they stop the other way round */
+    uint32_t        kinds;
+    const struct ak_kind *(*kind_of)(uint16_t number); /* NULL: there is none */
+    /* Before any process starts: the directories, the listener, the plan, the run directory. */
+    int (*open)(struct sup *s);
+} node_app;
+
+/* The supervisor; config_file and argv are read again on SIGHUP.  Until SIGTERM or SIGINT; the exit status. */
+int node_run(const node_app *app, options *o, const char *config_file, int argc, char **argv);
+/* The process of one group; argv: RUN_DIR GROUP. */
+int node_host(const node_app *app, int argc, char **argv);
+
+/* haltless: runs until SIGTERM/SIGINT.  Returns the exit status. */
 int node_serve(options *o, const char *config_file, int argc, char **argv);
 /* The order in which kinds start: servants before those who ask them.  They stop the other way round. */
 enum { NODE_KINDS = 9 };

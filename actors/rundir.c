@@ -7,6 +7,7 @@
 #include "proto/hash.h"
 #include "transport/count.h"
 #include "transport/lane.h"
+#include "transport/trail.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 enum { PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX, ALIVE_LOOK_MS = 5 };
+/* 128 KB an actor; of a node with very many actors, 16. */
+enum { FEW_SLOTS = 32, TRAIL_RECORDS = 2048, TRAIL_RECORDS_MANY = 256 };
 
 static const uint64_t rundir_magic = 0x6c7400000000ull + sizeof(rundir);
 
@@ -68,13 +71,14 @@ make_lanes(const rundir *r)
 static int
 make_slots(const rundir *r)
 {
-    int rc = E_OK;
+    uint32_t records = r->plan.slots <= FEW_SLOTS ? TRAIL_RECORDS : TRAIL_RECORDS_MANY;
+    int      rc = E_OK;
 
     for (uint32_t i = 0; i < r->plan.slots; i++) {
         addr who = r->plan.slot[i].who;
 
         if ((rc = seat_create(r->path, who)) < 0 || (rc = wire_slot_create(r->path, who)) < 0 ||
-            (rc = counters_create(r->path, who)) < 0)
+            (rc = counters_create(r->path, who)) < 0 || (rc = trail_create(r->path, who, records)) < 0)
             return rc;
     }
     for (uint32_t i = 0; i < r->plan.fars && rc >= 0; i++)
@@ -102,6 +106,7 @@ rundir_make(rundir *r)
     int rc;
 
     ASSERT(r->plan.slots <= SLOTS_MAX && r->plan.edges <= EDGES_MAX);
+    r->names = *own_names_now();
     r->magic = rundir_magic;
     crypto_uuid4(&r->generation);
     r->epoch_base = 0;

@@ -4,7 +4,8 @@
  *   options                the settings (options.h)
  *   alive                  every process of the node holds a shared file lock on it
  *   lane.FROM.P.TO.P       one per edge (lane.h)
- *   state.KIND.P           one per actor (seat.h), beside the wire's and the counters' files
+ *   state.KIND.P           one per actor (seat.h), beside those of wire, counters and trail
+ *   faults.GROUP           one per process, faults.node the supervisor's (faults.h)
  *   board/                 (board.h)
  *
  * The supervisor makes it, 0700; the others only open it.  It is a cache of work in progress: losing it
@@ -14,6 +15,7 @@
 #define HALTLESS_ACTORS_RUNDIR_H
 
 #include "actors/node.h"
+#include "proto/own.h"
 
 enum { RUNDIR_PATH_MAX = 88, DATA_PATH_MAX = 4096 };
 
@@ -25,6 +27,7 @@ typedef struct rundir {
     uint32_t loopback;
     char     path[RUNDIR_PATH_MAX];
     char     data_dir[DATA_PATH_MAX];
+    own_names names;
     plan     plan;
 } rundir;
 

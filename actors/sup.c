@@ -1,4 +1,4 @@
-/* sup.c - haltless serve: prepares the node, starts its processes, keeps them running, stops them in order.
+/* sup.c - the supervisor of a node: prepares it, starts its processes, keeps them running, stops them in order.
  *
  *   data directory (lock, secrets) ─ topology ─ run directory ─ listener ─ groups, rank by rank ─ loop
  *
@@ -9,7 +9,6 @@
 #include "actors/sup_internal.h"
 
 #include "actors/ak_internal.h"
-#include "actors/nodes.h"
 #include "actors/plan.h"
 #include "proto/crypto.h"
 #include "proto/err.h"
@@ -147,7 +146,7 @@ announce(sup *s)
 {
     char topology[256];
 
-    if (s->announced || s->rank < NODE_KINDS - 1)
+    if (s->announced || s->rank < s->app->kinds - 1)
         return;
     for (uint32_t i = 0; i < s->children; i++)
         if (!s->child[i].ready)
@@ -176,7 +175,7 @@ climb(sup *s, uint64_t now)
 
     for (uint32_t i = 0; i < s->children; i++)
         waits = waits || (s->child[i].rank <= s->rank && !s->child[i].ready);
-    if (s->rank == NODE_KINDS - 1 || (waits && now - s->rank_ns < RANK_WAIT_NS))
+    if (s->rank == s->app->kinds - 1 || (waits && now - s->rank_ns < RANK_WAIT_NS))
         return;
     s->rank++;
     start_rank(s, now);
@@ -203,7 +202,7 @@ static int
 sleep_ms(const sup *s)
 {
     uint64_t now = sup__clock_ns();
-    uint64_t ms = s->rank < NODE_KINDS - 1 ? READY_LOOK_MS : INT32_MAX;
+    uint64_t ms = s->rank < s->app->kinds - 1 ? READY_LOOK_MS : INT32_MAX;
 
     for (uint32_t i = 0; i < s->children; i++) {
         const child *c = &s->child[i];
@@ -268,7 +267,7 @@ stop_all(sup *s)
     s->stop = true;
     sup__notify("STOPPING=1");
     log_info("server.stop", "processes=%u", s->children);
-    for (uint32_t rank = NODE_KINDS; rank-- > 0;) {
+    for (uint32_t rank = s->app->kinds; rank-- > 0;) {
         signal_rank(s, rank, SIGTERM);
         while (rank_lives(s, rank)) {
             uint64_t now = sup__clock_ns();
@@ -314,17 +313,8 @@ prepare(sup *s)
 {
     int rc;
 
-    nodes n;
-
-    if ((rc = crypto_start()) < 0 || (rc = take_signals(s)) < 0 || (rc = nodes_read(&n, s->o)) < 0 ||
-        (rc = sup__data_open(s)) < 0)
-        return rc;
-    if (n.many && !n.is_home)
-        (void)snprintf(s->listen, sizeof s->listen, "none");
-    else if ((rc = sup__listen(s)) < 0)
-        return rc;
     raise_limits();
-    if ((rc = sup__run_make(s)) < 0)
+    if ((rc = crypto_start()) < 0 || (rc = take_signals(s)) < 0 || (rc = s->app->open(s)) < 0)
         return rc;
     sup__children_make(s);
     return E_OK;
@@ -342,7 +332,7 @@ run(sup *s)
 }
 
 int
-node_serve(options *o, const char *config_file, int argc, char **argv)
+node_run(const node_app *app, options *o, const char *config_file, int argc, char **argv)
 {
     sup *s = calloc(1, sizeof *s);
     int  rc;
@@ -350,6 +340,7 @@ node_serve(options *o, const char *config_file, int argc, char **argv)
     log_setup(o->log_level, o->log_format);
     if (s == NULL)
         return EXIT_BAD;
+    s->app = app;
     s->o = o;
     s->config_file = config_file;
     s->argc = argc;

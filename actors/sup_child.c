@@ -33,10 +33,10 @@ static const uint64_t AGAIN_MOST_NS = 5000000000ull;
 /* ---- groups ---- */
 
 static uint32_t
-rank_of(uint16_t kind)
+rank_of(const node_app *app, uint16_t kind)
 {
-    for (uint32_t i = 0; i < NODE_KINDS; i++)
-        if (node_start_order[i] == kind)
+    for (uint32_t i = 0; i < app->kinds; i++)
+        if (app->order[i] == kind)
             return i;
     return 0;
 }
@@ -59,7 +59,7 @@ sup__children_make(sup *s)
         child           *c = child_of(s, p->group);
         size_t           len = strlen(c->names);
 
-        c->rank = (uint32_t)max_u64(c->rank, rank_of(addr_kind(p->who)));
+        c->rank = (uint32_t)max_u64(c->rank, rank_of(s->app, addr_kind(p->who)));
         c->fronts = c->fronts || addr_kind(p->who) == KIND_FRONT;
         (void)snprintf(c->names + len, sizeof c->names - len, "%s%s.%u", len == 0 ? "" : ",",
                        kind_name(addr_kind(p->who)), addr_part(p->who));

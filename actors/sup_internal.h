@@ -2,7 +2,7 @@
  *
  *   sup.c          serve: prepare, the loop, reload, stop in order
  *   sup_child.c    a group's process: started, dead, started again
- *   sup_dir.c      data directory, run directory, board
+ *   sup_run.c      the run directory
  *   sup_hang.c     actors that make no step
  *   sup_listen.c   the listener; the word to the service manager
  */
@@ -31,6 +31,7 @@ typedef struct child {
 } child;
 
 typedef struct sup {
+    const node_app *app;
     options    *o;
     const char *config_file;
     int         argc;
@@ -58,9 +59,9 @@ typedef struct sup {
 
 uint64_t sup__clock_ns(void);
 
-/* sup_dir.c */
-NODISCARD int sup__data_open(sup *s);
-NODISCARD int sup__run_make(sup *s);
+/* sup_run.c */
+NODISCARD int sup__run_begin(sup *s); /* s->run.plan and .path are made: an empty directory of ours */
+NODISCARD int sup__run_end(sup *s);   /* whatever else was wanted in it is there: it is a node's now */
 void          sup__run_remove(sup *s);
 
 /* sup_listen.c */

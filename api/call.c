@@ -391,8 +391,9 @@ answer_begin(call *c, uint16_t status)
     if (status >= 400)
         count_add(f->counters, status >= 500 ? COUNT_REQUESTS_5XX : COUNT_REQUESTS_4XX, 1);
     hist_add(f->counters, HIST_REQUEST, took);
+    ak_mark(f->k, c->trace, c->began_ns);
     if (status >= 500 || log_wants(LOG_DEBUG))
-        log_line(status >= 500 ? LOG_WARN : LOG_DEBUG, "http.request",
+        log_at(status >= 500 ? LOG_WARN : LOG_DEBUG, "http.request",
                  "method=%.*s path=%s status=%u took_us=%llu request_id=%s",
                  (int)min_u64(c->x->method.len, 16), (const char *)c->x->method.at,
                  log_quote(c->x->path), status, (unsigned long long)(took / 1000),

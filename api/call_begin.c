@@ -5,6 +5,7 @@
  */
 #include "api/auth.h"
 #include "proto/err.h"
+#include "transport/trail.h"
 #include "proto/hash.h"
 #include "proto/squeeze.h"
 
@@ -30,13 +31,15 @@ name_request(call *c)
     static const char digits[] = "0123456789abcdef";
     view              given = http_header(c->x, "x-request-id");
 
-    c->trace = ak_random(c->f->k);
-    ak_trace(c->f->k, c->trace);
     if (is_sane_id(given)) {
         memcpy(c->request_id, given.at, given.len);
         c->request_id_len = (uint8_t)given.len;
+        c->trace = trail_id(given);
+        ak_trace(c->f->k, c->trace);
         return;
     }
+    c->trace = max_u64(ak_random(c->f->k), 1);
+    ak_trace(c->f->k, c->trace);
     for (int i = 0; i < 16; i++)
         c->request_id[i] = digits[c->trace >> (60 - 4 * i) & 15];
     c->request_id_len = 16;

@@ -1,10 +1,8 @@
 /* ops.c - /healthz, /readyz, /metrics: what an operator and a scraper look at. */
-#include "actors/ak_node.h"
-#include "actors/seat.h"
+#include "api/metrics.h"
 #include "api/front.h"
 #include "proto/err.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -108,212 +106,14 @@ get_ready(call *c)
 
 /* ---- /metrics ---- */
 
-static const struct {
-    const char *name, *unit, *brief;
-} counter_rows[] = {
-#define X(COUNTER, name, unit, brief) { name, unit, brief },
-#include "transport/counters.def"
-#undef X
-};
-
-static const struct {
-    const char *name, *brief;
-} histogram_rows[] = {
-#define X(HISTOGRAM, name, brief) { name, brief },
-#include "transport/histograms.def"
-#undef X
-};
-
-enum { ACTORS_MAX = 256 };
-
-typedef struct actor {
-    addr      who;
-    counters *counters;
-    int32_t   pid;
-    uint32_t  epoch;
-    uint32_t  state; /* enum seat_state */
-} actor;
-
-typedef struct text {
-    char  *at;
-    size_t len;
-    size_t room;
-} text;
-
-static void line(text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void
-line(text *t, const char *fmt, ...)
-{
-    va_list args;
-    int     n;
-
-    if (t->room - t->len < 512) {
-        size_t room = t->room == 0 ? 65536 : t->room * 2;
-        char  *at = realloc(t->at, room);
-
-        ASSERT(at != NULL);
-        t->at = at;
-        t->room = room;
-    }
-    va_start(args, fmt);
-    n = vsnprintf(t->at + t->len, t->room - t->len, fmt, args);
-    va_end(args);
-    ASSERT(n >= 0 && (size_t)n < t->room - t->len);
-    t->len += (size_t)n;
-}
-
-static void
-read_seat(ak *k, actor *a)
-{
-    seat *s = NULL;
-
-    if (seat_open(&s, ak_run_dir(k), a->who, false) < 0) {
-        err_clear();
-        return;
-    }
-    a->pid = atomic_load_explicit(&s->pid, memory_order_relaxed);
-    a->state = atomic_load_explicit(&s->state, memory_order_relaxed);
-    a->epoch = atomic_load_explicit(&s->epoch, memory_order_relaxed);
-    seat_close(&s);
-}
-
-static uint32_t
-open_actors(ak *k, actor actors[ACTORS_MAX])
-{
-    uint32_t n = 0;
-
-    for (uint16_t kind = 1; kind < KIND_MAX; kind++) {
-        for (uint16_t part = 0; part < ak_parts(k, kind) && n < ACTORS_MAX; part++) {
-            actors[n] = (actor){ .who = addr_of(kind, part) };
-            if (counters_open(&actors[n].counters, ak_run_dir(k), actors[n].who, false) < 0) {
-                err_clear();
-                continue;
-            }
-            read_seat(k, &actors[n++]);
-        }
-    }
-    return n;
-}
-
-static const char *
-labels(const actor *a, char out[64])
-{
-    snprintf(out, 64, "actor=\"%s\",part=\"%u\"", kind_name(addr_kind(a->who)), addr_part(a->who));
-    return out;
-}
-
-static bool
-ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-
-    return n >= m && strcmp(s + n - m, end) == 0;
-}
-
-static void
-add_counters(text *t, const actor *actors, uint32_t n)
-{
-    char l[64];
-
-    for (int i = 0; i < COUNTERS; i++) {
-        line(t, "# HELP haltless_%s %s\n# TYPE haltless_%s %s\n", counter_rows[i].name,
-             counter_rows[i].brief, counter_rows[i].name,
-             ends_with(counter_rows[i].name, "_total") ? "counter" : "gauge");
-        for (uint32_t a = 0; a < n; a++)
-            line(t, "haltless_%s{%s} %llu\n", counter_rows[i].name, labels(&actors[a], l),
-                 (unsigned long long)count_get(actors[a].counters, (enum counter)i));
-    }
-}
-
-static void
-add_histograms(text *t, const actor *actors, uint32_t n)
-{
-    static const double quantiles[] = { 0.5, 0.9, 0.99, 0.999 };
-    char                l[64];
-
-    for (int i = 0; i < HISTOGRAMS; i++) {
-        line(t, "# HELP haltless_%s %s\n# TYPE haltless_%s summary\n", histogram_rows[i].name,
-             histogram_rows[i].brief, histogram_rows[i].name);
-        for (uint32_t a = 0; a < n; a++) {
-            const counters *c = actors[a].counters;
-
-            if (hist_count(c, (enum histogram)i) == 0)
-                continue;
-            for (size_t q = 0; q < COUNT_OF(quantiles); q++)
-                line(t, "haltless_%s{%s,quantile=\"%g\"} %.9f\n", histogram_rows[i].name,
-                     labels(&actors[a], l), quantiles[q],
-                     (double)hist_quantile_ns(c, (enum histogram)i, quantiles[q]) / 1e9);
-            line(t, "haltless_%s_sum{%s} %.9f\n", histogram_rows[i].name, l,
-                 (double)hist_sum_ns(c, (enum histogram)i) / 1e9);
-            line(t, "haltless_%s_count{%s} %llu\n", histogram_rows[i].name, l,
-                 (unsigned long long)hist_count(c, (enum histogram)i));
-        }
-    }
-}
-
-/* Where each actor runs: a process id that no other actor has is a process of its own. */
-static void
-add_info(text *t, const actor *actors, uint32_t n)
-{
-    char l[64];
-
-    line(t, "# HELP haltless_actor_info where an actor runs\n# TYPE haltless_actor_info gauge\n");
-    for (uint32_t a = 0; a < n; a++) {
-        uint32_t same = 0;
-
-        for (uint32_t b = 0; b < n; b++)
-            same += actors[b].pid == actors[a].pid;
-        line(t, "haltless_actor_info{%s,pid=\"%d\",epoch=\"%u\",mode=\"%s\"} 1\n",
-             labels(&actors[a], l), actors[a].pid, actors[a].epoch,
-             same == 1 ? "process" : "thread");
-    }
-}
-
-static void
-add_states(text *t, const actor *actors, uint32_t n)
-{
-    static const char *const words[] = { "down", "starting", "run", "io", "parked", "stopped" };
-    char                     l[64];
-
-    line(t, "# HELP haltless_actor_state what an actor does now\n# TYPE haltless_actor_state gauge\n");
-    for (uint32_t a = 0; a < n; a++)
-        line(t, "haltless_actor_state{%s,state=\"%s\"} 1\n", labels(&actors[a], l),
-             actors[a].state < COUNT_OF(words) ? words[actors[a].state] : "?");
-}
-
-static void
-add_lanes(text *t, const ak *k)
-{
-    ak_lane_about l;
-
-    line(t, "# HELP haltless_lane_bytes published and not acknowledged\n# TYPE haltless_lane_bytes gauge\n");
-    for (uint32_t i = 0; ak_lane_look(k, i, &l); i++)
-        if (l.bytes != UINT64_MAX)
-            line(t, "haltless_lane_bytes{from=\"%s.%u\",to=\"%s.%u\"} %llu\n", kind_name(addr_kind(l.from)),
-                 addr_part(l.from), kind_name(addr_kind(l.to)), addr_part(l.to), (unsigned long long)l.bytes);
-}
-
 static void
 get_metrics(call *c)
 {
-    actor    actors[ACTORS_MAX];
-    uint32_t n = open_actors(call_ak(c), actors);
-    text     t = { 0 };
+    char *text = NULL;
+    size_t len = metrics_write(c->f, &text);
 
-    add_info(&t, actors, n);
-    add_states(&t, actors, n);
-    add_lanes(&t, call_ak(c));
-    add_counters(&t, actors, n);
-    add_histograms(&t, actors, n);
-    line(&t, "# HELP haltless_http_connections client connections open now\n# TYPE "
-             "haltless_http_connections gauge\n");
-    line(&t, "haltless_http_connections{actor=\"front\",part=\"%u\"} %u\n", c->f->number,
-         http_connections(c->f->http));
-    for (uint32_t i = 0; i < n; i++)
-        counters_close(&actors[i].counters);
-    call_send_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", view_of(t.at, t.len));
-    free(t.at);
+    call_send_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", view_of(text, len));
+    free(text);
 }
 
 extern const route ops_routes[];

@@ -84,8 +84,10 @@ enum kind_number {
 #define X(KIND, number, name, brief) KIND_##KIND = number,
 #include "proto/kinds.def"
 #undef X
+    KIND_OWN = 12, /* from here on: kinds of a program of one's own (own.h) */
     KIND_MAX = 16
 };
+const char *own_kind_name(uint16_t kind); /* "?" when there is none */
 
 /* "ingest", or "?" */
 static inline const char *
@@ -98,7 +100,7 @@ kind_name(uint16_t kind)
 #include "proto/kinds.def"
 #undef X
     default:
-        return "?";
+        return own_kind_name(kind);
     }
 }
 

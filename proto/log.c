@@ -25,6 +25,8 @@ enum { TEXT_MAX = 2048, QUOTE_MAX = 500, QUOTE_RING = 8, ESCAPE_MAX = 6 };
 static _Atomic int               level_now = LOG_INFO;
 static _Atomic int               format_now = LOG_LOGFMT;
 static _Thread_local const char *actor;
+static _Atomic(log_fault_fn *)   faults_fn;
+static _Atomic(void *)           faults_ctx;
 
 static const char *const level_words[] = { "error", "warn", "info", "debug" };
 
@@ -39,6 +41,14 @@ void
 log_actor(const char *name)
 {
     actor = name;
+}
+
+void
+log_faults(log_fault_fn *fn, void *ctx)
+{
+    atomic_store(&faults_fn, NULL);
+    atomic_store(&faults_ctx, ctx);
+    atomic_store(&faults_fn, fn);
 }
 
 bool
@@ -188,22 +198,13 @@ head_write(char *out, size_t room, enum log_level level, const char *event)
              actor != NULL ? " actor=" : "", actor != NULL ? actor : "");
 }
 
-void
-log_line(enum log_level level, const char *event, const char *fmt, ...)
+static void
+write_line(enum log_level level, const char *event, const char *text)
 {
-    char    head[256], text[TEXT_MAX - 256 - 2], line[TEXT_MAX];
-    size_t  len = 0;
-    va_list ap;
+    char   head[256], line[TEXT_MAX];
+    size_t len = 0;
 
-    if (!log_wants(level))
-        return;
     head_write(head, sizeof head, level, event);
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    for (char *p = text; *p != '\0'; p++)
-        if ((uint8_t)*p < 0x20 || *p == 0x7f)
-            *p = ' ';
     if (atomic_load(&format_now) == LOG_JSON)
         len = line_json(line, head, text);
     if (len == 0) /* logfmt, or a line whose JSON form is over the bound */
@@ -211,4 +212,35 @@ log_line(enum log_level level, const char *event, const char *fmt, ...)
     line[len++] = '\n';
     ssize_t n = write(STDERR_FILENO, line, len); /* nowhere to report a failure to */
     (void)n;
+}
+
+/* "../actors/ak.c:12", as the compiler was called, is actors/ak.c:12. */
+static void
+tell(enum log_level level, const char *place, const char *event, const char *text)
+{
+    log_fault_fn *fn = atomic_load(&faults_fn);
+
+    while (strncmp(place, "../", 3) == 0)
+        place += 3;
+    if (fn != NULL && level <= LOG_WARN)
+        fn(atomic_load(&faults_ctx), level, place, event, actor, text);
+}
+
+void
+log_line(enum log_level level, const char *place, const char *event, const char *fmt, ...)
+{
+    char    text[TEXT_MAX - 256 - 2];
+    va_list ap;
+
+    if (!log_wants(level) && level > LOG_WARN)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    for (char *p = text; *p != '\0'; p++)
+        if ((uint8_t)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+    tell(level, place, event, text);
+    if (log_wants(level))
+        write_line(level, event, text);
 }

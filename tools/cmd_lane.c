@@ -1,12 +1,14 @@
-/* cmd_lane.c - `haltless lane dump|follow FROM TO`: the envelopes of one lane, from outside.
+/* cmd_lane.c - `haltless lane dump|follow|count FROM TO`: the envelopes of one lane, from outside.
  *
  *   dump     what is published and not acknowledged, oldest first
  *   follow   each record as it is published; one that was written over before we looked is a gap
+ *   count    how many of each type dump would show, and their bytes
  *
  * Bodies are not shown: they are the tenants' data.  Only reads.  No word of the file is believed: lane_look().
  */
 #include "proto/err.h"
 #include "proto/json.h"
+#include "proto/messages.h"
 #include "tools/commands.h"
 #include "tools/watch.h"
 
@@ -18,7 +20,8 @@ enum { LOOK_MS = 20 };
 
 static const char usage[] =
     "haltless lane dump FROM TO [--json] [settings]    what lies in a lane, oldest first\n"
-    "haltless lane follow FROM TO [--json] [settings]  each message as it is published\n\n"
+    "haltless lane follow FROM TO [--json] [settings]  each message as it is published\n"
+    "haltless lane count FROM TO [--json] [settings]   how many of each type lie in a lane, and their bytes\n\n"
     "  FROM, TO         actors, as `haltless top` names them: front.0 ingest.0\n"
     "  --json           one JSON object a line\n"
     "  --count N        ends after N lines\n"
@@ -30,7 +33,12 @@ static const char usage[] =
 typedef struct viewer {
     lane    *lane;
     bool     json;
+    bool     counts; /* instead of showing */
     uint64_t left; /* lines */
+    struct {
+        uint64_t messages;
+        uint64_t bytes;
+    } of[MSG_MAX + 1]; /* by type; those beyond are in the last */
 } viewer;
 
 static const char *
@@ -91,6 +99,28 @@ show(viewer *v, uint64_t pos, const envelope *e)
     v->left--;
 }
 
+static void
+count(viewer *v, const envelope *e)
+{
+    uint32_t at = (uint32_t)min_u64(e->type, MSG_MAX);
+
+    if ((e->flags & ENV_PAD) == 0)
+        v->of[at].messages++;
+    v->of[at].bytes += envelope_record_len(e->len);
+}
+
+static void
+show_counts(const viewer *v)
+{
+    char name[WATCH_NAME_MAX];
+
+    for (uint16_t type = 0; type <= MSG_MAX; type++)
+        if (v->of[type].bytes > 0)
+            (void)printf(v->json ? "{\"type\":\"%s\",\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64 "}\n"
+                                 : "%-14s messages=%" PRIu64 " bytes=%" PRIu64 "\n",
+                         watch_type(type, name), v->of[type].messages, v->of[type].bytes);
+}
+
 static int
 dump(viewer *v)
 {
@@ -106,8 +136,12 @@ dump(viewer *v)
         rc = lane_look(v->lane, pos, &e, &end);
         if (rc != 1)
             break;
-        show(v, pos, &e);
+        if (v->counts)
+            count(v, &e);
+        else
+            show(v, pos, &e);
     }
+    show_counts(v);
     return rc == E_BAD ? err(E_BAD, "no record at %" PRIu64, pos) : E_OK; /* gone: it was handled meanwhile */
 }
 
@@ -163,10 +197,29 @@ run(const char *verb, const char *dir, addr from, addr to, viewer *v)
     rundir_lane_path(&at, &edge, path);
     if ((rc = lane_open(&v->lane, path, LANE_WATCHER)) < 0)
         return rc;
-    rc = strcmp(verb, "dump") == 0 ? dump(v) : follow(v);
+    v->counts = strcmp(verb, "count") == 0;
+    rc = strcmp(verb, "follow") == 0 ? follow(v) : dump(v);
     (void)fflush(stdout);
     lane_close(&v->lane);
     return rc < 0 ? err(rc, "lane %s", path) : E_OK;
+}
+
+/* Kinds and messages of a program of one's own. */
+static void
+learn_names(const char *dir)
+{
+    rundir *r = malloc(sizeof *r);
+
+    if (r != NULL && rundir_read(r, dir) == E_OK)
+        own_names_take(&r->names);
+    err_clear();
+    free(r);
+}
+
+static bool
+is_verb(const char *word)
+{
+    return strcmp(word, "dump") == 0 || strcmp(word, "follow") == 0 || strcmp(word, "count") == 0;
 }
 
 int
@@ -182,10 +235,8 @@ cmd_lane(int argc, char **argv)
 
     if (args_help(argc, argv, usage, false))
         return EXIT_FINE;
-    if (argc < 4 || (strcmp(argv[1], "dump") != 0 && strcmp(argv[1], "follow") != 0))
-        return command_misused("lane", "dump or follow, and two actors");
-    if (!watch_parse(argv[2], &from) || !watch_parse(argv[3], &to))
-        return command_misused("lane", "an actor is KIND.PART, as front.0");
+    if (argc < 4 || !is_verb(argv[1]))
+        return command_misused("lane", "dump, follow or count, and two actors");
     config = args_take_config(&argc, argv, &bad);
     count = args_take(&argc, argv, "--count", &bad);
     v.json = args_take_switch(&argc, argv, "--json");
@@ -193,7 +244,12 @@ cmd_lane(int argc, char **argv)
         bad = true;
     if (bad)
         return command_misused("lane", "a flag lacks its value");
-    if (watch_dir(dir, argc - 4, argv + 4, config) < 0 || run(argv[1], dir, from, to, &v) < 0)
+    if (watch_dir(dir, argc - 4, argv + 4, config) < 0)
+        return command_failed("lane");
+    learn_names(dir);
+    if (!watch_parse(argv[2], &from) || !watch_parse(argv[3], &to))
+        return command_misused("lane", "an actor is KIND.PART, as front.0");
+    if (run(argv[1], dir, from, to, &v) < 0)
         return command_failed("lane");
     return EXIT_FINE;
 }

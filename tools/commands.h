@@ -17,6 +17,7 @@ typedef struct command {
     const char *brief;
 } command;
 extern const command commands[]; /* ended by { 0 } */
+command_fn cmd_trace;
 
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

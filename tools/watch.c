@@ -3,7 +3,6 @@
 
 #include "actors/options.h"
 #include "proto/err.h"
-#include "proto/json.h"
 #include "proto/messages.h"
 
 #include <ctype.h>
@@ -56,18 +55,12 @@ watch_parse(const char *name, addr *who)
     return false;
 }
 
-/* MSG_HEAD_ROWS -> head_rows */
 const char *
 watch_type(uint16_t type, char out[WATCH_NAME_MAX])
 {
-    const msg_row *row = msg_row_of(type);
-
-    if (row == NULL)
-        (void)snprintf(out, WATCH_NAME_MAX, "%u?", type);
-    else
-        (void)snprintf(out, WATCH_NAME_MAX, "%s", row->name + strlen("MSG_"));
-    for (char *p = out; *p != '\0'; p++)
-        *p = (char)tolower((unsigned char)*p);
+    if (msg_row_of(type) != NULL)
+        return msg_name(type, out);
+    (void)snprintf(out, WATCH_NAME_MAX, "%u?", type);
     return out;
 }
 
@@ -113,6 +106,8 @@ open_actor(watch *w, watch_actor *a, const slot_plan *p)
         err_clear();
     if (counters_open(&a->counters, w->run.path, p->who, false) < 0)
         err_clear();
+    if (trail_open(&a->trail, w->run.path, p->who, false) < 0)
+        err_clear();
 }
 
 static void
@@ -142,6 +137,7 @@ watch_open(watch **out, const char *dir)
         return err(rc, "no node in %s", dir);
     }
     (void)snprintf(w->run.path, sizeof w->run.path, "%s", dir);
+    own_names_take(&w->run.names);
     for (uint32_t i = 0; i < w->run.plan.slots; i++)
         open_actor(w, &w->actor[i], &w->run.plan.slot[i]);
     for (uint32_t i = 0; i < w->run.plan.edges; i++)
@@ -161,6 +157,7 @@ watch_close(watch **wp)
     for (uint32_t i = 0; i < w->run.plan.slots; i++) {
         seat_close(&w->actor[i].seat);
         counters_close(&w->actor[i].counters);
+        trail_close(&w->actor[i].trail);
     }
     for (uint32_t i = 0; i < w->run.plan.edges; i++)
         lane_close(&w->lane[i].lane);
@@ -211,13 +208,28 @@ rate(uint64_t now, uint64_t *before, double seconds)
 }
 
 static void
+look_times(watch_actor *a)
+{
+    for (int i = 0; i < HISTOGRAMS; i++) {
+        hist now = { 0 };
+
+        hist_read(&now, a->counters, (enum histogram)i);
+        a->recent[i] = now;
+        hist_less(&a->recent[i], &a->total[i]);
+        a->total[i] = now;
+    }
+}
+
+static void
 look_actor(const watch *w, watch_actor *a, double seconds)
 {
+    a->depth = a->most = a->faults = 0;
     a->lives = a->seat != NULL && is_ours(w, atomic_load(&a->seat->pid));
     if (a->counters == NULL)
         return;
     a->messages_s = rate(count_get(a->counters, COUNT_MESSAGES), &a->messages, seconds);
     a->steps_s = rate(count_get(a->counters, COUNT_STEPS), &a->steps, seconds);
+    look_times(a);
 }
 
 static void
@@ -248,6 +260,66 @@ look_lane(watch_lane *l, double seconds)
     l->cut = head < tail;
 }
 
+static watch_actor *
+actor_of(watch *w, addr who)
+{
+    for (uint32_t i = 0; i < w->run.plan.slots; i++)
+        if (w->actor[i].who == who)
+            return &w->actor[i];
+    return NULL;
+}
+
+/* What a lane says of the actors at its ends. */
+static void
+tell_ends(watch *w, watch_lane *l)
+{
+    watch_actor *from = actor_of(w, l->edge->from);
+    watch_actor *to = actor_of(w, l->edge->to);
+
+    l->refused = (count_edge){ 0 };
+    if (from != NULL && from->counters != NULL)
+        (void)count_edge_to(from->counters, l->edge->to, &l->refused);
+    if (to == NULL)
+        return;
+    to->depth += l->messages;
+    to->most = max_u64(to->most, l->most);
+}
+
+static void
+take_fault(void *ctx, const char *process, const fault *f)
+{
+    watch *w = ctx;
+
+    if (w->faults == WATCH_FAULTS_MAX)
+        return;
+    (void)snprintf(w->fault[w->faults].process, sizeof w->fault[0].process, "%.15s", process);
+    w->fault[w->faults++].fault = *f;
+}
+
+static int
+by_last(const void *a, const void *b)
+{
+    const watch_fault *x = a;
+    const watch_fault *y = b;
+
+    return x->fault.last_us > y->fault.last_us ? -1 : x->fault.last_us < y->fault.last_us;
+}
+
+static void
+look_faults(watch *w)
+{
+    w->faults = 0;
+    faults_each(w->run.path, take_fault, w);
+    qsort(w->fault, w->faults, sizeof w->fault[0], by_last);
+    for (uint32_t i = 0; i < w->faults; i++) {
+        addr         who;
+        watch_actor *a = watch_parse(w->fault[i].fault.actor, &who) ? actor_of(w, who) : NULL;
+
+        if (a != NULL)
+            a->faults += w->fault[i].fault.count;
+    }
+}
+
 void
 watch_look(watch *w)
 {
@@ -261,116 +333,8 @@ watch_look(watch *w)
     }
     for (uint32_t i = 0; i < w->run.plan.edges; i++)
         look_lane(&w->lane[i], seconds);
+    for (uint32_t i = 0; i < w->run.plan.edges; i++)
+        tell_ends(w, &w->lane[i]);
+    look_faults(w);
     w->at_ns = now;
-}
-
-/* ---- JSON ---- */
-
-static void
-json_histogram(json_out *j, const counters *c, const char *name, enum histogram which)
-{
-    static const struct {
-        const char *name;
-        double      q;
-    } rows[] = { { "p50_us", 0.5 }, { "p99_us", 0.99 }, { "p999_us", 0.999 } };
-
-    json_name(j, view_str(name));
-    json_open(j, '{');
-    json_name_int(j, "count", (int64_t)hist_count(c, which));
-    for (size_t i = 0; i < COUNT_OF(rows); i++)
-        json_name_number(j, rows[i].name, (double)hist_quantile_ns(c, which, rows[i].q) / 1e3);
-    json_close(j, '}');
-}
-
-static void
-json_actor(json_out *j, const watch_actor *a)
-{
-    char name[WATCH_NAME_MAX];
-
-    json_open(j, '{');
-    json_name_string(j, "type", VIEW_LIT("actor"));
-    json_name_string(j, "actor", view_str(watch_name(a->who, name)));
-    json_name_int(j, "group", a->group);
-    json_name_string(j, "state", view_str(watch_state(a)));
-    if (a->seat != NULL) {
-        json_name_int(j, "pid", atomic_load(&a->seat->pid));
-        json_name_int(j, "epoch", atomic_load(&a->seat->epoch));
-        json_name_int(j, "restarts", atomic_load(&a->seat->restarts));
-        json_name_int(j, "last_exit", atomic_load(&a->seat->last_exit));
-    }
-    if (a->counters != NULL) {
-        json_name_int(j, "messages", (int64_t)a->messages);
-        json_name_number(j, "messages_per_s", a->messages_s);
-        json_name_int(j, "steps", (int64_t)a->steps);
-        json_name_int(j, "readings", (int64_t)count_get(a->counters, COUNT_READINGS));
-        json_name_number(j, "steps_per_s", a->steps_s);
-        json_histogram(j, a->counters, "queueing", HIST_QUEUEING);
-        json_histogram(j, a->counters, "handling", HIST_HANDLING);
-        json_histogram(j, a->counters, "flush", HIST_FLUSH);
-    }
-    json_close(j, '}');
-}
-
-static void
-json_lane(json_out *j, const watch_lane *l)
-{
-    char name[WATCH_NAME_MAX];
-
-    json_open(j, '{');
-    json_name_string(j, "type", VIEW_LIT("lane"));
-    json_name_string(j, "from", view_str(watch_name(l->edge->from, name)));
-    json_name_string(j, "to", view_str(watch_name(l->edge->to, name)));
-    json_name_string(j, "carrier", view_str(l->edge->carrier == CARRIER_ZMQ ? "zmq" : "ring"));
-    json_name_int(j, "capacity", (int64_t)l->edge->capacity);
-    json_name_bool(j, "sound", l->sound);
-    if (l->sound) {
-        json_name_int(j, "bytes", (int64_t)l->bytes);
-        json_name_int(j, "messages", (int64_t)l->messages);
-        json_name_bool(j, "more_messages", l->cut);
-        json_name_int(j, "high_water", (int64_t)l->most);
-        json_name_int(j, "published", (int64_t)l->tail);
-        json_name_number(j, "bytes_per_s", l->bytes_s);
-    }
-    json_close(j, '}');
-}
-
-static void
-json_node(json_out *j, const watch *w)
-{
-    json_open(j, '{');
-    json_name_string(j, "type", VIEW_LIT("node"));
-    json_name_string(j, "run_dir", view_str(w->run.path));
-    json_name_string(j, "data_dir", view_str(w->run.data_dir));
-    json_name_uuid(j, "generation", &w->run.generation);
-    json_name_int(j, "actors", w->run.plan.slots);
-    json_name_int(j, "living", w->living);
-    json_name_int(j, "lanes", w->run.plan.edges);
-    json_close(j, '}');
-}
-
-static void
-print_line(json_out *j, FILE *out)
-{
-    if (!j->failed)
-        (void)fprintf(out, "%.*s\n", (int)j->len, j->at);
-    json_reset(j);
-}
-
-void
-watch_json(const watch *w, FILE *out)
-{
-    json_out j = { 0 };
-
-    json_node(&j, w);
-    print_line(&j, out);
-    for (uint32_t i = 0; i < w->run.plan.slots; i++) {
-        json_actor(&j, &w->actor[i]);
-        print_line(&j, out);
-    }
-    for (uint32_t i = 0; i < w->run.plan.edges; i++) {
-        json_lane(&j, &w->lane[i]);
-        print_line(&j, out);
-    }
-    (void)fflush(out);
-    json_out_free(&j);
 }

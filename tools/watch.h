@@ -1,7 +1,8 @@
 /* watch.h - a node seen from outside: its run directory, mapped read-only, running or dead.
  *
- *   plan ─▶ actors (seat, counters)      rates are of two looks
- *        └▶ lanes  (head, tail, records between)
+ *   plan ─▶ actors (seat, counters, trail)           rates are of two looks
+ *        ├▶ lanes  (head, tail, records between)
+ *        └▶ faults of each process
  *
  * Each value is whole, the set is no snapshot.  What cannot be opened is NULL and left out; what a file
  * says is judged before it is used.
@@ -12,7 +13,9 @@
 #include "actors/rundir.h"
 #include "actors/seat.h"
 #include "transport/count.h"
+#include "transport/faults.h"
 #include "transport/lane.h"
+#include "transport/trail.h"
 
 #include <stdio.h>
 
@@ -21,9 +24,15 @@ typedef struct watch_actor {
     int32_t   group;
     seat     *seat;
     counters *counters;
+    trail    *trail;
     bool      lives; /* its process does */
     uint64_t  messages, steps;
     double    messages_s, steps_s;
+    uint64_t  depth; /* messages in its lanes in */
+    uint64_t  most;  /* bytes: the high water of the fullest of them */
+    uint64_t  faults;
+    hist      total[HISTOGRAMS];
+    hist      recent[HISTOGRAMS]; /* since the look before */
 } watch_actor;
 
 typedef struct watch_lane {
@@ -36,12 +45,21 @@ typedef struct watch_lane {
     uint64_t         most;
     uint64_t         tail;
     double           bytes_s;
+    count_edge       refused; /* by its producer */
 } watch_lane;
+
+typedef struct watch_fault {
+    char  process[16]; /* "node": the supervisor; or the number of a group */
+    fault fault;
+} watch_fault;
+enum { WATCH_FAULTS_MAX = 512 };
 
 typedef struct watch {
     rundir      run;
     watch_actor actor[SLOTS_MAX];
     watch_lane  lane[EDGES_MAX];
+    watch_fault fault[WATCH_FAULTS_MAX]; /* the latest first */
+    uint32_t    faults;
     uint64_t    at_ns; /* of the last look; 0: none yet */
     uint32_t    living;
 } watch;
@@ -62,7 +80,7 @@ bool        watch_parse(const char *name, addr *who);
 const char *watch_type(uint16_t type, char out[WATCH_NAME_MAX]); /* "readings" */
 uint64_t    watch_now_ns(void);                                 /* as sent_ns is measured */
 
-/* The snapshot as JSON: an object a line, of the node, each actor, each lane. */
+/* The snapshot as one JSON object, on one line. */
 void watch_json(const watch *w, FILE *out);
 
 #endif

@@ -2,11 +2,13 @@
  *
  *   offset 0   constant page   magic, abi, who
  *   4096       u64 counter[COUNTERS]
- *              HISTOGRAMS x { u64 count, sum_ns, bucket[BUCKETS] }
+ *              rows of scope ACTOR     { u64 sum_ns, bucket[HIST_BUCKETS] }
+ *              COUNT_TYPES places      { u64 type + 1, and the rows of scope TYPE }
+ *              COUNT_EDGES             { u64 to, full, shed }
  *
- * A bucket is a power of two cut into eight: 0..7 ns have one each, then 8 steps for each doubling.
- * One thread writes, with plain aligned loads and stores; readers see each word whole, the set as
- * it comes.
+ * A bucket is a power of two cut into eight: 0..7 ns have one each, then 8 steps for each doubling; the last
+ * one takes all that is longer.  One thread writes, with plain aligned loads and stores; readers see each
+ * word whole, the set as it comes.
  */
 #include "transport/count.h"
 #include "transport/pages.h"
@@ -16,9 +18,47 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STEPS = 8, BUCKETS = STEPS + (64 - 3) * STEPS, COUNT_VERSION = 1 };
+enum { COUNT_VERSION = 2 };
 #define COUNT_MAGIC UINT64_C(0x746e756f6374616c) /* "latcount" */
 #define COUNT_ABI   ((uint64_t)COUNT_VERSION << 32 | (uint64_t)COUNTERS << 16 | (uint64_t)HISTOGRAMS)
+
+const counter_row counter_rows[COUNTERS] = {
+#define X(COUNTER, name, unit, brief) { name, brief },
+#include "transport/counters.def"
+#undef X
+};
+
+/* Each row's place among those of its scope. */
+#define X(HISTOGRAM, name, scope, brief) IF_##scope(AT_##HISTOGRAM)
+#define IF_ACTOR(at)
+#define IF_TYPE(at) at,
+enum {
+#include "transport/histograms.def"
+    TYPE_ROWS
+};
+#undef IF_ACTOR
+#undef IF_TYPE
+#define IF_ACTOR(at) at,
+#define IF_TYPE(at)
+enum {
+#include "transport/histograms.def"
+    ACTOR_ROWS
+};
+#undef IF_ACTOR
+#undef IF_TYPE
+#undef X
+
+enum { ACTOR, TYPE };
+const histogram_row histogram_rows[HISTOGRAMS] = {
+#define X(HISTOGRAM, name, scope, brief) { name, brief, scope == TYPE },
+#include "transport/histograms.def"
+#undef X
+};
+static const uint8_t row_at[HISTOGRAMS] = {
+#define X(HISTOGRAM, name, scope, brief) AT_##HISTOGRAM,
+#include "transport/histograms.def"
+#undef X
+};
 
 typedef _Atomic uint64_t word;
 
@@ -29,14 +69,26 @@ typedef struct counts_constant {
 } counts_constant;
 
 typedef struct counts_histogram {
-    word count;
     word sum_ns;
-    word bucket[BUCKETS];
+    word bucket[HIST_BUCKETS];
 } counts_histogram;
+
+typedef struct counts_type {
+    word             taken; /* type + 1; 0: free */
+    counts_histogram row[TYPE_ROWS];
+} counts_type;
+
+typedef struct counts_edge {
+    word to;
+    word full;
+    word shed;
+} counts_edge;
 
 typedef struct counts_values {
     word             counter[COUNTERS];
-    counts_histogram histogram[HISTOGRAMS];
+    counts_histogram row[ACTOR_ROWS];
+    counts_type      type[COUNT_TYPES];
+    counts_edge      edge[COUNT_EDGES];
 } counts_values;
 
 #define VALUES_LEN round_up(sizeof(counts_values), PAGE_LEN)
@@ -143,11 +195,19 @@ add(word *w, uint64_t n)
                           memory_order_relaxed);
 }
 
+static inline void
+set(word *w, uint64_t n)
+{
+    atomic_store_explicit(w, n, memory_order_relaxed);
+}
+
 static inline uint64_t
 get(const word *w)
 {
     return atomic_load_explicit(w, memory_order_relaxed);
 }
+
+/* ---- counters ---- */
 
 void
 count_add(counters *c, enum counter which, uint64_t n)
@@ -160,7 +220,7 @@ void
 count_set(counters *c, enum counter which, uint64_t n)
 {
     ASSERT(c->writer && which < COUNTERS);
-    atomic_store_explicit(&c->v->counter[which], n, memory_order_relaxed);
+    set(&c->v->counter[which], n);
 }
 
 uint64_t
@@ -170,16 +230,72 @@ count_get(const counters *c, enum counter which)
     return get(&c->v->counter[which]);
 }
 
+bool
+counter_grows(enum counter which)
+{
+    static const char end[] = "_total";
+    size_t            len = strlen(counter_rows[which].name);
+
+    return len > strlen(end) && strcmp(counter_rows[which].name + len - strlen(end), end) == 0;
+}
+
+/* ---- edges ---- */
+
+void
+count_edge_open(counters *c, uint32_t edge, addr to)
+{
+    counts_edge *e = &c->v->edge[edge < COUNT_EDGES ? edge : 0];
+
+    ASSERT(c->writer);
+    if (edge >= COUNT_EDGES || get(&e->to) == to)
+        return;
+    set(&e->full, 0);
+    set(&e->shed, 0);
+    set(&e->to, to);
+}
+
+void
+count_edge_full(counters *c, uint32_t edge)
+{
+    if (edge < COUNT_EDGES)
+        add(&c->v->edge[edge].full, 1);
+}
+
+void
+count_edge_shed(counters *c, uint32_t edge)
+{
+    if (edge < COUNT_EDGES)
+        add(&c->v->edge[edge].shed, 1);
+}
+
+bool
+count_edge_to(const counters *c, addr to, count_edge *out)
+{
+    for (uint32_t i = 0; i < COUNT_EDGES; i++) {
+        const counts_edge *e = &c->v->edge[i];
+
+        if (get(&e->to) != to)
+            continue;
+        *out = (count_edge){ .to = to, .full = get(&e->full), .shed = get(&e->shed) };
+        return true;
+    }
+    return false;
+}
+
+/* ---- histograms ---- */
+
 /* 8..15 -> 8..15, 16..31 -> 16..23 in steps of two, and so on. */
-static uint32_t
+static inline uint32_t
 bucket_of(uint64_t ns)
 {
     uint32_t power;
 
-    if (ns < STEPS)
+    if (ns < HIST_STEPS)
         return (uint32_t)ns;
     power = 63 - (uint32_t)__builtin_clzll(ns);
-    return (power - 2) * STEPS + (uint32_t)((ns >> (power - 3)) & (STEPS - 1));
+    if (power >= HIST_POWER_MAX)
+        return HIST_BUCKETS - 1;
+    return (power - 2) * HIST_STEPS + (uint32_t)((ns >> (power - 3)) & (HIST_STEPS - 1));
 }
 
 /* The greatest value of a bucket. */
@@ -188,72 +304,126 @@ bucket_top(uint32_t bucket)
 {
     uint32_t shift;
 
-    if (bucket < 2 * STEPS)
+    if (bucket < 2 * HIST_STEPS)
         return bucket;
-    shift = bucket / STEPS - 1;
-    return ((uint64_t)(STEPS + bucket % STEPS) << shift) + ((UINT64_C(1) << shift) - 1);
+    shift = bucket / HIST_STEPS - 1;
+    return ((uint64_t)(HIST_STEPS + bucket % HIST_STEPS) << shift) + ((UINT64_C(1) << shift) - 1);
 }
 
-void
-hist_add_many(counters *c, enum histogram which, uint64_t ns, uint64_t times)
+static inline void
+hist_put(counts_histogram *h, uint64_t ns, uint64_t times)
 {
-    counts_histogram *h;
-
-    ASSERT(c->writer && which < HISTOGRAMS);
-    h = &c->v->histogram[which];
     add(&h->bucket[bucket_of(ns)], times);
-    add(&h->count, times);
     add(&h->sum_ns, ns * times);
 }
 
 void
 hist_add(counters *c, enum histogram which, uint64_t ns)
 {
-    hist_add_many(c, which, ns, 1);
+    ASSERT(c->writer && which < HISTOGRAMS && !histogram_rows[which].by_type);
+    hist_put(&c->v->row[row_at[which]], ns, 1);
 }
 
-uint64_t
-hist_count(const counters *c, enum histogram which)
+uint32_t
+count_type_place(counters *c, uint16_t type)
 {
-    ASSERT(which < HISTOGRAMS);
-    return get(&c->v->histogram[which].count);
+    ASSERT(c->writer);
+    for (uint32_t i = 1; i < COUNT_TYPES; i++) {
+        word *taken = &c->v->type[i].taken;
+
+        if (get(taken) == 0)
+            set(taken, (uint64_t)type + 1);
+        if (get(taken) == (uint64_t)type + 1)
+            return i;
+    }
+    set(&c->v->type[0].taken, 1);
+    return 0;
 }
 
-uint64_t
-hist_sum_ns(const counters *c, enum histogram which)
+bool
+count_type_at(const counters *c, uint32_t place, uint16_t *type)
 {
+    uint64_t taken = place < COUNT_TYPES ? get(&c->v->type[place].taken) : 0;
+
+    *type = taken == 0 ? 0 : (uint16_t)(taken - 1);
+    return taken != 0;
+}
+
+void
+hist_add_type(counters *c, enum histogram which, uint32_t place, uint64_t ns, uint64_t times)
+{
+    ASSERT(c->writer && which < HISTOGRAMS && place < COUNT_TYPES && histogram_rows[which].by_type);
+    hist_put(&c->v->type[place].row[row_at[which]], ns, times);
+}
+
+static void
+hist_gather(hist *h, const counts_histogram *from)
+{
+    h->sum_ns += get(&from->sum_ns);
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+        uint64_t n = get(&from->bucket[i]);
+
+        h->bucket[i] += n;
+        h->count += n;
+    }
+}
+
+void
+hist_read_type(hist *h, const counters *c, enum histogram which, uint32_t place)
+{
+    ASSERT(which < HISTOGRAMS && place < COUNT_TYPES && histogram_rows[which].by_type);
+    hist_gather(h, &c->v->type[place].row[row_at[which]]);
+}
+
+void
+hist_read(hist *h, const counters *c, enum histogram which)
+{
+    uint16_t type;
+
     ASSERT(which < HISTOGRAMS);
-    return get(&c->v->histogram[which].sum_ns);
+    if (!histogram_rows[which].by_type) {
+        hist_gather(h, &c->v->row[row_at[which]]);
+        return;
+    }
+    for (uint32_t i = 0; i < COUNT_TYPES; i++)
+        if (count_type_at(c, i, &type))
+            hist_read_type(h, c, which, i);
+}
+
+void
+hist_less(hist *h, const hist *before)
+{
+    h->count = 0;
+    h->sum_ns -= min_u64(h->sum_ns, before->sum_ns);
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+        h->bucket[i] -= min_u64(h->bucket[i], before->bucket[i]);
+        h->count += h->bucket[i];
+    }
 }
 
 uint64_t
-hist_below(const counters *c, enum histogram which, uint64_t ns)
+hist_below(const hist *h, uint64_t ns)
 {
     uint32_t last = bucket_of(ns);
     uint64_t sum = 0;
 
-    ASSERT(which < HISTOGRAMS);
     for (uint32_t i = 0; i <= last; i++)
-        sum += get(&c->v->histogram[which].bucket[i]);
+        sum += h->bucket[i];
     return sum;
 }
 
 uint64_t
-hist_quantile_ns(const counters *c, enum histogram which, double q)
+hist_quantile_ns(const hist *h, double q)
 {
-    const counts_histogram *h = &c->v->histogram[which];
-    uint64_t                want;
-    uint64_t                seen = 0;
-    uint32_t                last = 0;
+    uint64_t want = (uint64_t)(q * (double)h->count);
+    uint64_t seen = 0;
+    uint32_t last = 0;
 
-    ASSERT(which < HISTOGRAMS && q >= 0 && q <= 1);
-    want = (uint64_t)(q * (double)get(&h->count));
-    for (uint32_t i = 0; i < BUCKETS; i++) {
-        uint64_t n = get(&h->bucket[i]);
-
-        if (n == 0)
+    ASSERT(q >= 0 && q <= 1);
+    for (uint32_t i = 0; i < HIST_BUCKETS; i++) {
+        if (h->bucket[i] == 0)
             continue;
-        seen += n;
+        seen += h->bucket[i];
         last = i;
         if (seen > want)
             break;

@@ -406,7 +406,7 @@ lane_span(const lane *l, uint64_t *head, uint64_t *tail)
 }
 
 int
-lane_depth(const char *path, uint64_t *bytes)
+lane_depth(const char *path, uint64_t *bytes, uint64_t *most)
 {
     lane_constant c;
     uint64_t      len;
@@ -419,12 +419,15 @@ lane_depth(const char *path, uint64_t *bytes)
         return rc;
     rc = read_constant(fd, len, &c);
     if (rc == E_OK && (pread(fd, &head, sizeof head, 2 * LANE_PAGE) != (ssize_t)sizeof head ||
-                       pread(fd, &tail, sizeof tail, LANE_PAGE) != (ssize_t)sizeof tail))
+                       pread(fd, &tail, sizeof tail, LANE_PAGE) != (ssize_t)sizeof tail ||
+                       pread(fd, most, sizeof *most, 2 * LANE_PAGE + offsetof(lane_consumer_page, most)) !=
+                           (ssize_t)sizeof *most))
         rc = err(E_IO, "read");
     (void)close(fd);
     if (rc < 0)
         return err(rc, "lane %s", path);
     *bytes = tail > head ? min_u64(tail - head, c.capacity) : 0;
+    *most = min_u64(max_u64(*most, *bytes), c.capacity);
     return E_OK;
 }
 

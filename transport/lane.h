@@ -97,8 +97,8 @@ uint64_t lane_head(const lane *l);
 uint64_t lane_tail(const lane *l);
 uint64_t lane_most(const lane *l); /* the most bytes that ever lay unacknowledged when the consumer looked */
 
-/* Bytes unacknowledged in the lane of that file, without mapping it. */
-NODISCARD int lane_depth(const char *path, uint64_t *bytes);
+/* Bytes unacknowledged in the lane of that file, and lane_most(), without mapping it. */
+NODISCARD int lane_depth(const char *path, uint64_t *bytes, uint64_t *most);
 
 /* A watcher's look at a lane that others work on.  Believes nothing: whatever the file holds, *head and *tail
  * are whole records apart, at most the capacity.  False: they cannot be so. */

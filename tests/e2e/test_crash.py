@@ -225,4 +225,5 @@ def test_a_crash_leaves_a_report_and_the_server_goes_on(own_server, topology, nu
     assert re.search(rf"ts=\S+ level=error event=crash signal={name} actor=ingest\.0 .*pid={victim} build=[0-9a-f]{{40}} "
                      r"commit=\S+$", log[at]), log[at]
     assert sum("haltless(" in line for line in log[at + 1:at + 40]) >= 3, log[at:at + 40]
+    assert any(re.match(r"  #\d+ actor_main\+\d+ at \S*haltless\(", line) for line in log[at + 1:at + 40]), log[at:at + 40]
     assert any(f"event=actor.exit" in line and f"signal={name}" in line for line in log[at:]), log[at:]

@@ -283,7 +283,7 @@ class Load:
 def stored(node):
     """Readings that the partitions of a node have written, as they count themselves."""
     out = run(BINARY, "top", "--json", "--once", "--data", node.data).stdout
-    return sum(a.get("readings", 0) for a in map(json.loads, out.splitlines()) if a.get("actor", "").startswith("ingest"))
+    return sum(a["counters"]["readings_total"] for a in json.loads(out)["actors"] if a["actor"].startswith("ingest"))
 
 
 def check_nothing_lost(t, machines, load, node=None):

@@ -1,11 +1,12 @@
-/* sup_dir.c - the two directories of a server: data (durable) and run (shared memory).
+/* serve.c - haltless as a node: its kinds, its two directories: data (durable) and run (shared memory).
  *
  * The data directory's lock comes first; who holds it owns the run directory too, whose name follows from
- * it.  A run directory left by a killed server is removed as soon as the last of its processes is gone.
+ * it.
  */
 #include "actors/nodes.h"
 #include "actors/sup_internal.h"
 
+#include "actors/kinds.h"
 #include "proto/secrets.h"
 #include "proto/err.h"
 #include "proto/log.h"
@@ -20,10 +21,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LEFTOVER_WAIT_MS = 10000, PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
+enum { PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
 
-int
-sup__data_open(sup *s)
+static int
+data_open(sup *s)
 {
     secrets secret;
     char    full[PATH_MAX];
@@ -80,30 +81,6 @@ make_plan(sup *s)
     return rc;
 }
 
-/* Only what is ours is removed: a directory of this user that holds a run directory's file, or nothing. */
-static int
-clear_leftover(const char *path)
-{
-    char        node[PATH_ROOM];
-    struct stat st;
-    int         fd;
-
-    if (lstat(path, &st) < 0)
-        return errno == ENOENT ? E_OK : err_errno(errno, "run directory %s", path);
-    if (!S_ISDIR(st.st_mode) || st.st_uid != getuid())
-        return err(E_PERM, "run directory %s: belongs to somebody else", path);
-    if (rmdir(path) == 0)
-        return E_OK;
-    (void)snprintf(node, sizeof node, "%s/alive", path);
-    if (stat(node, &st) < 0)
-        return err(E_CONFIG, "run directory %s: holds other things", path);
-    if ((fd = rundir_alive(path, true, LEFTOVER_WAIT_MS)) < 0)
-        return fd;
-    rundir_remove(path);
-    (void)close(fd);
-    return E_OK;
-}
-
 static int
 make_board(const sup *s)
 {
@@ -125,44 +102,51 @@ make_board(const sup *s)
 }
 
 static int
-open_seats(sup *s)
+run_make(sup *s)
 {
-    int rc = E_OK;
-
-    for (uint32_t i = 0; i < s->run.plan.slots && rc >= 0; i++)
-        rc = seat_open(&s->seat[i], s->run.path, s->run.plan.slot[i].who, true);
-    return rc;
-}
-
-int
-sup__run_make(sup *s)
-{
-    char path[PATH_ROOM];
-    int  rc;
-    int  alive;
+    int rc;
 
     if ((rc = make_plan(s)) < 0 ||
         (rc = rundir_name(s->run.path, s->o->server_run_dir, s->run.data_dir)) < 0 ||
-        (rc = clear_leftover(s->run.path)) < 0)
+        (rc = sup__run_begin(s)) < 0 || (rc = make_board(s)) < 0)
         return rc;
-    if (mkdir(s->run.path, 0700) < 0)
-        return err_errno(errno, "make %s", s->run.path);
-    if ((alive = rundir_alive(s->run.path, false, 0)) < 0)
-        return alive;
-    (void)close(alive); /* the file marks the directory as ours; each process locks it for itself */
-    (void)snprintf(path, sizeof path, "%s/options", s->run.path);
-    if ((rc = rundir_make(&s->run)) < 0 || (rc = make_board(s)) < 0 ||
-        (rc = options_save(s->o, path)) < 0 || (rc = open_seats(s)) < 0)
-        return rc;
-    return control_bind(&s->control, s->run.path);
+    return sup__run_end(s);
 }
 
-void
-sup__run_remove(sup *s)
+static int
+open_server(sup *s)
 {
-    control_close(&s->control);
-    for (uint32_t i = 0; i < s->run.plan.slots; i++)
-        seat_close(&s->seat[i]);
-    if (s->run.magic != 0)
-        rundir_remove(s->run.path);
+    nodes n;
+    int   rc;
+
+    if ((rc = nodes_read(&n, s->o)) < 0 || (rc = data_open(s)) < 0)
+        return rc;
+    if (n.many && !n.is_home)
+        (void)snprintf(s->listen, sizeof s->listen, "none");
+    else if ((rc = sup__listen(s)) < 0)
+        return rc;
+    return run_make(s);
+}
+
+const uint16_t node_start_order[] = { KIND_WORKER, KIND_LINK,   KIND_REGISTRY, KIND_NOTIFIER, KIND_ALERT,
+                                      KIND_INGEST, KIND_READER, KIND_QUERY,    KIND_FRONT };
+_Static_assert(COUNT_OF(node_start_order) == NODE_KINDS, "every kind once");
+
+static const node_app server = {
+    .order = node_start_order,
+    .kinds = NODE_KINDS,
+    .kind_of = kind_of,
+    .open = open_server,
+};
+
+int
+node_serve(options *o, const char *config_file, int argc, char **argv)
+{
+    return node_run(&server, o, config_file, argc, argv);
+}
+
+int
+node_actor(int argc, char **argv)
+{
+    return node_host(&server, argc, argv);
 }
