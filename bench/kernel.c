@@ -21,11 +21,32 @@ static const char help[] =
     "\n"
     "  --seconds S     a case (0.3)\n"
     "  --case TEXT     only cases whose name has it (also --only)\n"
-    "  --cores A,B     pins both sides\n"
+    "  --cores A,B     pins both sides (else sides that poll get a core each, the others run anywhere)\n"
     "  --json          one object a line\n";
 
 static kernel_theme *const themes[] = { kernel_copies, kernel_lanes, kernel_sockets,
                                         kernel_actors, kernel_messages };
+
+void
+kernel_place(const kernel_bench *b, int side, bool polls)
+{
+    cpu_set_t one;
+    int       nth = side;
+
+    CPU_ZERO(&one);
+    if (b->core[side] >= 0) {
+        bench_pin(b->core[side]);
+        return;
+    }
+    for (size_t core = 0; polls && CPU_COUNT(&b->cores) > 1 && core < CPU_SETSIZE; core++) {
+        if (!CPU_ISSET(core, &b->cores) || nth-- > 0)
+            continue;
+        CPU_SET(core, &one);
+        (void)sched_setaffinity(0, sizeof one, &one);
+        return;
+    }
+    (void)sched_setaffinity(0, sizeof b->cores, &b->cores);
+}
 
 bool
 kernel_wants(const kernel_bench *b, const char *name)
@@ -100,6 +121,7 @@ bench_kernel(int argc, char **argv)
 
     if (status != 0)
         return status - 1;
+    (void)sched_getaffinity(0, sizeof b.cores, &b.cores);
     (void)snprintf(b.dir, sizeof b.dir, "%s/haltless-bench-XXXXXX",
                    access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     if (mkdtemp(b.dir) == NULL) {

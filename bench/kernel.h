@@ -4,10 +4,13 @@
 
 #include "bench/out.h"
 
+#include <sched.h>
+
 typedef struct kernel_bench {
     bench_out   out;
     double      seconds; /* a case */
     int         core[2]; /* -1: not pinned */
+    cpu_set_t   cores;   /* where this process may run */
     const char *only;    /* cases whose name has it; NULL: all */
     char        dir[64]; /* run directories of the cases are made in it */
 } kernel_bench;
@@ -21,6 +24,9 @@ kernel_theme kernel_sockets;  /* kernel_socket.c: bare ZeroMQ under the same loa
 kernel_theme kernel_actors;   /* kernel_ak.c: asks and notes through the whole kernel */
 kernel_theme kernel_messages; /* kernel_message.c: what the kernel itself costs a message */
 
+/* Where this thread, side 0 or 1 of a case, runs: on its core of --cores; on one of its own if both sides poll, for
+ * two that poll on one core measure the scheduler; else wherever it may. */
+void kernel_place(const kernel_bench *b, int side, bool polls);
 bool kernel_wants(const kernel_bench *b, const char *name);
 /* Records of an envelope and that body that this thread copies a second into a window as large as a lane. */
 double kernel_copy_rate(uint32_t body);

@@ -168,10 +168,11 @@ static const ak_kind far_kind = {
 };
 
 typedef struct far_thread {
-    node      *n;
-    ak        *k;
-    int        core;
-    atomic_int open; /* 1: yes, -1: failed */
+    node               *n;
+    ak                 *k;
+    const kernel_bench *b;
+    bool                polls;
+    atomic_int          open; /* 1: yes, -1: failed */
 } far_thread;
 
 static void *
@@ -180,7 +181,7 @@ run_far(void *arg)
     far_thread *t = arg;
     int         rc;
 
-    bench_pin(t->core);
+    kernel_place(t->b, 1, t->polls);
     rc = kernel_node_actor(t->n, &t->k, &far_kind);
     if (rc < 0)
         (void)fprintf(stderr, "bench: %s\n", err_text());
@@ -199,7 +200,7 @@ run_near(node *n, const kernel_bench *b, const trial *t)
     ak *k;
     int rc;
 
-    bench_pin(b->core[0]);
+    kernel_place(b, 0, t->form.spin_us > 0);
     rc = kernel_node_actor(n, &k, t->notes ? &sender_kind : &asker_kind);
     if (rc >= 0)
         rc = ak_run(k);
@@ -217,7 +218,7 @@ run_near(node *n, const kernel_bench *b, const trial *t)
 static bool
 run_threads(node *n, const kernel_bench *b, const trial *t)
 {
-    far_thread far = { .n = n, .core = b->core[1] };
+    far_thread far = { .n = n, .b = b, .polls = t->form.spin_us > 0 };
     pthread_t  thread;
     bool       ok;
 
@@ -235,7 +236,7 @@ run_threads(node *n, const kernel_bench *b, const trial *t)
 static bool
 run_processes(node *n, const kernel_bench *b, const trial *t)
 {
-    far_thread far = { .n = n, .core = b->core[1] };
+    far_thread far = { .n = n, .b = b, .polls = t->form.spin_us > 0 };
     pid_t      pid = fork();
     bool       ok;
 

@@ -304,7 +304,7 @@ be_peer(const job *j)
     end e;
     int status = 1;
 
-    bench_pin(j->b->core[1]);
+    kernel_place(j->b, 1, j->t->how == BY_POLLING);
     if (end_open(&e, j, far_addr) < 0)
         (void)fprintf(stderr, "bench: %s\n", err_text());
     else if (j->t->round_trip ? echo(&e) : produce(&e, j))
@@ -433,7 +433,7 @@ drive(job *j, const bench_out *o)
     end  e;
     bool ok = false;
 
-    bench_pin(j->b->core[0]);
+    kernel_place(j->b, 0, j->t->how == BY_POLLING);
     if (end_open(&e, j, near_addr) < 0)
         (void)fprintf(stderr, "bench: %s\n", err_text());
     else

@@ -58,7 +58,7 @@ send_all(const trial *t, const kernel_bench *b, const keys *k, const char *endpo
     size_t   len = t->batch * envelope_record_len(t->size);
     uint64_t until;
 
-    bench_pin(b->core[1]);
+    kernel_place(b, 1, false);
     set(push, ZMQ_SNDHWM, HIGH_WATER);
     set(push, ZMQ_LINGER, 1000);
     if (t->way == CURVE)
@@ -192,7 +192,7 @@ run(const trial *t, const kernel_bench *b, const keys *k)
         return false;
     ctx = zmq_ctx_new();
     pull = zmq_socket(ctx, ZMQ_PULL);
-    bench_pin(b->core[0]);
+    kernel_place(b, 0, false);
     if (t->way == CURVE)
         trust_serve(pull, &k->near);
     ok = bind_pull(pull, t, b, name) && write(tell, name, sizeof name) == (ssize_t)sizeof name &&
