@@ -89,7 +89,7 @@ ak_reserve(ak *k, addr to, uint16_t type, uint32_t room)
     ASSERT(msg_row_of(type) != NULL);
     if (o == NULL || o->policy == EDGE_REPLY)
         return NULL;
-    if (!lane_fits(o->lane, envelope_record_len(room) + o->shed_below)) {
+    if (ak__latest_waits(o) || !lane_fits(o->lane, envelope_record_len(room) + o->shed_below)) {
         count_add(k->counters, o->policy == EDGE_WAIT ? COUNT_FULL : COUNT_SHED, 1);
         return NULL;
     }
