@@ -455,21 +455,23 @@ visit(ak *k, ak_in *in, uint32_t budget)
 static uint32_t
 sweep(ak *k, uint32_t lo, uint32_t hi, uint32_t budget, uint32_t *turn)
 {
-    uint32_t count = hi - lo;
     uint32_t n = 0;
-    uint32_t i;
+    uint32_t at = lo + *turn;
+    uint32_t left;
 
-    for (i = 0; i < count && n < budget && k->dead == 0; i++) {
-        ak_in *in = &k->in[lo + (*turn + i) % count];
+    for (left = hi - lo; left > 0 && n < budget && k->dead == 0; left--) {
+        ak_in *in = &k->in[at];
 
-        if (in->paused || in->bad)
-            continue;
-        n += visit(k, in, budget - n);
+        if (!in->paused && lane_has_more(in->lane)) /* not of a bad one */
+            n += visit(k, in, budget - n);
+        else
+            in->cut = false;
         if (in->cut)
             break;
+        at = at + 1 == hi ? lo : at + 1;
     }
-    if (i < count)
-        *turn = (*turn + i) % count;
+    if (left > 0)
+        *turn = at - lo;
     return n;
 }
 

@@ -17,7 +17,7 @@ static const char help[] =
     "  socket    bare ZeroMQ under the same load: ipc, tcp, tcp with CURVE\n"
     "  trip      one record there, one back\n"
     "  ask, note through the whole kernel, between two actors that poll, or sleep\n"
-    "  message   what the kernel itself costs an empty message, with its counters and without\n"
+    "  message   what the kernel itself costs an empty message, with its counters and without, and an ask\n"
     "\n"
     "  --seconds S     a case (0.3)\n"
     "  --case TEXT     only cases whose name has it (also --only)\n"

@@ -17,7 +17,7 @@ CASES = ({f"copy/{s}" for s in SIZES} |
          {f"trip/{w}" for w in ("lane/2threads", "lane/2proc", "ring/inproc", "ring/ipc", "zmq/inproc", "zmq/ipc",
                                 "link/tcp+curve")} |
          {f"ask/ring/{p}/{m}" for p in ("2threads", "2proc") for m in ("polling", "sleeping")} |
-         {"message/counted", "message/uncounted"})
+         {"message/counted", "message/uncounted", "message/ask"})
 
 
 def run(*flags):
