@@ -21,7 +21,7 @@ def work(server):
 def test_pids_are_as_the_topology_says(server, topology):
     pids = server.actor_pids()
     kinds = {kind for kind, _ in pids}
-    assert kinds == {"front", "ingest", "query", "alert", "registry", "worker"}
+    assert kinds == {"front", "ingest", "query", "alert", "registry", "worker", "notifier"}
     distinct = set(pids.values())
     assert server.process.pid not in distinct           # the supervisor hosts nobody
     if TOPOLOGIES[topology][:1] == ["--processes"]:
