@@ -838,6 +838,8 @@ op_user_create(reg_call *c)
         return reg_fail(c, 422, "role must be one of viewer, operator, admin.");
     if (find_email(c->r, email) != NULL)
         return reg_fail(c, 409, EMAIL_TAKEN);
+    if (reg_within_cap(c, &c->tenant->users, c->r->caps.users, "users") != 0)
+        return 400;
     if (!reg_has_room(c->r, BOARD_USERS, NEXT_USER))
         return reg_fail(c, 507, "This server has no room for more accounts.");
     reg_user *u = make_user(c->r, c->tenant, email, reg_trim(reg_text(c, "full_name")), reg_text(c, "password_hash"));

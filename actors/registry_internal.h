@@ -252,6 +252,9 @@ typedef struct registry {
     uint16_t  parts;
     bool      registration_open; /* while there is a tenant already */
     bool      registration_first;
+    struct {
+        uint32_t machines, users, keys, rules; /* that one tenant may have; 0: no cap */
+    } caps;
     uint32_t  access_s;
     uint32_t  refresh_s;
     bool      wrote; /* something is staged in the store */
@@ -355,6 +358,8 @@ void reg_put_no(registry *r, enum reg_family family, uint32_t no, const pack *va
 void reg_delete(registry *r, enum reg_family family, view key);
 void reg_touch(registry *r, enum board_file file, void *record);
 void reg_note_time(registry *r, view name); /* a write that keeps nothing else */
+/* 0, or 400: the tenant has `cap` of them already. */
+uint16_t reg_within_cap(reg_call *c, const reg_list *have, uint32_t cap, const char *things);
 bool reg_has_room(const registry *r, enum board_file file, enum reg_counter which);
 uint64_t reg_hash(const registry *r, uint32_t salt, const void *data, size_t len);
 uint64_t reg_hash_lower(const registry *r, view text); /* ASCII case does not count */

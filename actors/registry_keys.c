@@ -244,6 +244,8 @@ op_key_create(reg_call *c)
         return reg_fail(c, 422, "name must have 1 to 255 characters.");
     if ((bad = scopes_given(c, &scopes)) != 0 || (bad = expiry_given(c, &expires_us)) != 0)
         return bad;
+    if (reg_within_cap(c, &c->tenant->keys, c->r->caps.keys, "API keys") != 0)
+        return 400;
     if (!reg_has_room(c->r, BOARD_KEYS, NEXT_KEY))
         return reg_fail(c, 507, "This server has no room for more API keys.");
     crypto_api_key(text);

@@ -489,6 +489,8 @@ op_machine_create(reg_call *c)
         return bad;
     if (find_identifier(r, c->tenant, w.identifier) != NULL)
         return reg_fail(c, 409, TAKEN);
+    if (reg_within_cap(c, &c->tenant->machines, r->caps.machines, "machines") != 0)
+        return 400;
     if (!reg_has_room(r, BOARD_MACHINES, NEXT_MACHINE))
         return reg_fail(c, 507, "This server has no room for more machines.");
     reg_machine *m = calloc(1, sizeof *m);

@@ -404,6 +404,8 @@ op_rule_create(reg_call *c)
     w.name = reg_text(c, "metric_name");
     if ((bad = take_members(c, &w, numbers)) != 0)
         return bad;
+    if (reg_within_cap(c, &c->tenant->rules, c->r->caps.rules, "alert rules") != 0)
+        return 400;
     if (!reg_has_room(c->r, BOARD_RULES, NEXT_RULE))
         return reg_fail(c, 507, "This server has no room for more alert rules.");
     reg_rule *u = calloc(1, sizeof *u);

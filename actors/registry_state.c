@@ -124,6 +124,17 @@ reg_note_time(registry *r, view name)
     r->wrote = true;
 }
 
+uint16_t
+reg_within_cap(reg_call *c, const reg_list *have, uint32_t cap, const char *things)
+{
+    char detail[96];
+
+    if (cap == 0 || have->count < cap)
+        return 0;
+    snprintf(detail, sizeof detail, "A tenant has at most %u %s on this server.", cap, things);
+    return reg_fail(c, 400, detail);
+}
+
 bool
 reg_has_room(const registry *r, enum board_file file, enum reg_counter which)
 {

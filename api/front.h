@@ -57,6 +57,7 @@ struct call {
     uint8_t      address_len;
     bool         address_known;
     bool         answered;
+    bool         querying; /* counts against the tenant's cap of queries */
     bool         helped; /* a helper thread works on its body */
     char         request_id[REQUEST_ID_MAX];
     char         address[64];

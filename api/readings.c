@@ -13,6 +13,7 @@
 #include "proto/num.h"
 #include "proto/zone.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -519,6 +520,26 @@ on_result(call *c, const ak_msg *m)
         finish(c, q);
 }
 
+/* False: answered with 429.  Each query holds a window and a buffer here, and a place in the query actor. */
+static bool
+within_cap(call *c)
+{
+    uint64_t cap = c->f->options->limits_queries_per_tenant;
+    uint64_t under_way = 0;
+    char     detail[96];
+
+    for (const call *other = c->f->calls; cap != 0 && other != NULL; other = other->next)
+        under_way += other->querying && other->x != NULL && other->who.tenant == c->who.tenant;
+    c->querying = true;
+    if (cap == 0 || under_way < cap)
+        return true;
+    c->querying = false;
+    snprintf(detail, sizeof detail, "Rate limit exceeded: %llu queries at once.", (unsigned long long)cap);
+    call_add_header(c, "Retry-After", VIEW_LIT("1"));
+    call_fail(c, 429, detail);
+    return false;
+}
+
 static void
 send_query(call *c, series_query *q)
 {
@@ -531,6 +552,8 @@ send_query(call *c, series_query *q)
         call_fail(c, 413, "Request body is too large.");
         return;
     }
+    if (!within_cap(c))
+        return;
     body = at = call_alloc(c, len);
     memcpy(at, &q->head, sizeof q->head);
     at += sizeof q->head;

@@ -20,6 +20,8 @@ const command commands[] = {
     { "user", cmd_user, "user add, user passwd: makes a user, or a tenant with its first one; sets a password" },
     { "key", cmd_key, "key add: makes an API key" },
     { "keygen", cmd_keygen, "makes the key pair of a node, for a topology of several" },
+    { "export", cmd_export, "readings into a file, CSV or JSON lines" },
+    { "import", cmd_import, "readings out of a file" },
     { "secrets", cmd_secrets, "secrets rotate: another signing secret, nobody is logged out" },
     { "backup", cmd_backup, "a copy of all data, while the server runs" },
     { "restore", cmd_restore, "a backup becomes a data directory" },

@@ -32,7 +32,7 @@ LIBRARIES = {
     r"zstd\.h|zlib\.h": {"proto"},
     r"xxhash\.h": {"proto"},
     r"toml\+\+/.*": {"proto"},
-    r"curl/.*": {"actors/notifier_send.c"},
+    r"curl/.*": {"actors/notifier_send.c", "tools/web.c"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^">]+)[">]', re.M)
 

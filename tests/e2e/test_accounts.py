@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from haltless import BINARY, Pusher, Tenant, iso, reading, wait_until
+from haltless import BINARY, SLOW, Pusher, Tenant, iso, reading, wait_until
 
 pytestmark = pytest.mark.short
 
@@ -356,3 +357,42 @@ def test_a_forgotten_password_is_set_from_the_shell(own_server):
     assert passwd("without a server 1").returncode == 0
     server.start()
     assert login("without a server 1") == 200
+
+
+def test_what_one_tenant_may_have_is_capped(own_server):
+    server = own_server(flags=["--limits-machines-per-tenant", "2", "--limits-users-per-tenant", "2",
+                               "--limits-keys-per-tenant", "2", "--limits-rules-per-tenant", "1"])
+    t = Tenant(server)
+    rule = {"metric_name": "m", "operator": "gt", "threshold": 1, "severity": "info"}
+    makers = {
+        "machines": lambda i: t.post("/machines", {"name": "M", "machine_identifier": str(i), "protocol": "json"}),
+        "users": lambda i: t.post("/users", {"email": f"{i}@example.com", "full_name": "U", "password": t.password}),
+        "API keys": lambda i: t.post("/settings/api-keys", {"name": "k"}),
+        "alert rules": lambda i: t.post("/alert-rules", rule),
+    }
+    for things, make in makers.items():
+        answers = [make(i) for i in range(3)]
+        cap = {"alert rules": 1}.get(things, 2)
+        assert answers[-1].status_code == 400, (things, answers[-1].text)
+        assert answers[-1].json() == {"detail": f"A tenant has at most {cap} {things} on this server."}
+    listed = t.get("/machines").json()["items"]
+    assert t.delete(f"/machines/{listed[0]['id']}").status_code == 204 and makers["machines"]("again").status_code == 201
+    Tenant(server).machine("of another")        # has its own
+
+
+def test_queries_of_a_tenant_at_once_are_capped(own_server):
+    server = own_server(flags=["--limits-queries-per-tenant", "1", "--front-count", "1"])
+    t = Tenant(server)
+    t.machine("M")
+    assert Pusher(server, t.key()["key"]).push([reading("M", metric=f"m{i}") for i in range(1000)]).ok
+
+    def ask(_):
+        return requests.post(server.api + "/readings/query", headers=t.headers(), json={
+            "start": "2020-01-01T00:00:00Z", "end": "2026-12-01T00:00:00Z", "interval": "1d"}, timeout=60 * SLOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(60)))
+    assert {a.status_code for a in answers} == {200, 429}, [a.status_code for a in answers]
+    refused = next(a for a in answers if a.status_code == 429)
+    assert refused.json() == {"detail": "Rate limit exceeded: 1 queries at once."} and refused.headers["Retry-After"] == "1"
+    assert ask(0).status_code == 200

@@ -159,7 +159,7 @@ def test_an_unknown_setting_names_its_line(tmp_path):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("command", ["serve", "actor", "user", "key", "check-config", "doctor", "version", "bench"])
+@pytest.mark.parametrize("command", ["serve", "actor", "user", "key", "secrets", "export", "import", "check-config", "doctor", "version", "bench"])
 def test_every_command_explains_itself(command):
     out = subprocess.run([BINARY, command, "--help"], capture_output=True, text=True, timeout=20)
     assert out.returncode == 0 and len(out.stdout) > 80 and command in out.stdout
