@@ -197,9 +197,12 @@ put_field(const maker *m, const field *f, bool brief)
         text(m->j, "description", f->brief);
     if (f->type == FIELD_OBJECT && f->of != NULL)
         put_members(m, f->of);
-    if (f->type == FIELD_ARRAY && f->of != NULL) {
+    if (f->type == FIELD_ARRAY) {
         json_name(m->j, VIEW_LIT("items"));
-        put_field(m, f->of, true);
+        if (f->of != NULL)
+            put_field(m, f->of, true);
+        else
+            json_raw(m->j, VIEW_LIT("{}")); /* anything */
     }
     json_close(m->j, '}');
 }

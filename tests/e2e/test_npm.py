@@ -1,0 +1,56 @@
+"""The description as others read it: a linter without errors, and a client with types made of it.  Needs npm."""
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+import requests
+
+from haltless import ROOT, SLOW
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module")
+def tools(server, tmp_path_factory):
+    """A directory with the packages, the checks and the description of a running server."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("npm is not here: the description's linter and the typed client were not run")
+    folder = tmp_path_factory.mktemp("npm")
+    shutil.copytree(os.path.join(ROOT, "tests", "npm"), folder, dirs_exist_ok=True,
+                    ignore=shutil.ignore_patterns("node_modules"))
+    try:
+        out = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], cwd=folder,
+                             capture_output=True, text=True, timeout=180 * SLOW)
+        failed = out.returncode != 0 and out.stderr.strip().splitlines()[-1]
+    except subprocess.TimeoutExpired:
+        failed = "it takes too long"
+    if failed:
+        pytest.skip(f"npm cannot fetch its packages here ({failed}): linter and typed client were not run")
+    (folder / "openapi.json").write_bytes(requests.get(server.url + "/openapi.json", timeout=20 * SLOW).content)
+    return folder
+
+
+def run(folder, *words):
+    out = subprocess.run(["npx", "--no-install", *words], cwd=folder, capture_output=True, text=True, timeout=120 * SLOW)
+    assert out.returncode == 0, out.stdout[-3000:] + out.stderr[-3000:]
+    return out.stdout
+
+
+def test_the_linter_finds_no_error(tools):
+    run(tools, "spectral", "lint", "openapi.json", "--fail-severity", "error", "--quiet")
+    doc = json.loads((tools / "openapi.json").read_text())
+    doc["components"]["schemas"]["MachineCreate"]["properties"]["name"] = {"type": "array"}
+    (tools / "broken.json").write_text(json.dumps(doc))
+    with pytest.raises(AssertionError):
+        run(tools, "spectral", "lint", "broken.json", "--fail-severity", "error", "--quiet")
+
+
+def test_a_typed_client_runs_the_quick_start(server, tools):
+    run(tools, "openapi-typescript", "openapi.json", "-o", "api.ts")
+    run(tools, "tsc", "-p", ".")
+    out = subprocess.run(["node", "out/quickstart.js", server.url], cwd=tools, capture_output=True, text=True,
+                         timeout=60 * SLOW)
+    assert out.returncode == 0, out.stdout + out.stderr
+    assert json.loads(out.stdout) == [1, 72.5, 1, "offline"]
