@@ -121,6 +121,7 @@ get_status(call *c)
     board    *b = c->f->board;
     json_out *j = call_json(c);
     uint32_t  counts[STATUS_CRITICAL + 1] = { 0 };
+    int64_t   now_us = front_wall_us();
     uint32_t  total = 0;
     uint32_t  no = 0;
 
@@ -139,7 +140,7 @@ get_status(call *c)
             continue;
         if (m.part >= board_parts(b) || !board_arrival_of(b, m.part, no, &a))
             a = (board_arrival){ 0 };
-        status = machine_status_of(&m, &a, front_wall_us());
+        status = machine_status_of(&m, &a, now_us);
         counts[status]++;
         total++;
         add_machine(j, b, &m, &a, status);

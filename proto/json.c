@@ -11,6 +11,7 @@
 #include "proto/pack.h"
 #include "proto/utf8.h"
 
+#include <emmintrin.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -40,9 +41,8 @@ json_reset(json_out *j)
     j->failed = false;
 }
 
-/* True: `more` bytes fit behind what is there. */
-static bool
-grow(json_out *j, size_t more)
+static __attribute__((noinline)) bool
+grow_slowly(json_out *j, size_t more)
 {
     size_t max = j->max != 0 ? j->max : OUT_MAX;
     size_t room = j->room != 0 ? j->room : ROOM_FIRST;
@@ -66,7 +66,16 @@ grow(json_out *j, size_t more)
     return true;
 }
 
-static void
+/* True: `more` bytes fit behind what is there. */
+static inline bool
+grow(json_out *j, size_t more)
+{
+    size_t max = j->max != 0 ? j->max : OUT_MAX;
+
+    return LIKELY(more <= j->room - j->len && j->len + more <= max && !j->failed) || grow_slowly(j, more);
+}
+
+static inline void
 put(json_out *j, const void *bytes, size_t len)
 {
     if (len == 0 || !grow(j, len))
@@ -76,7 +85,7 @@ put(json_out *j, const void *bytes, size_t len)
 }
 
 /* In front of every value: the comma that the one before it owes. */
-static void
+static inline void
 value_begins(json_out *j)
 {
     if (j->comma)
@@ -128,8 +137,29 @@ put_escaped(json_out *j, view s)
     }
 }
 
-static void
-put_quoted(json_out *j, view s)
+/* Bytes at the start of s that go out as they are: ASCII without quotes, backslashes and controls. */
+static inline size_t
+plain_run(view s)
+{
+    size_t i = 0;
+
+    for (; i + 16 <= s.len; i += 16) {
+        __m128i  x = _mm_loadu_si128((const __m128i *)(const void *)(s.at + i));
+        __m128i  quote = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
+        __m128i  backslash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
+        __m128i  other = _mm_cmplt_epi8(x, _mm_set1_epi8(' ')); /* above ASCII is negative */
+        uint32_t stops = (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), other));
+
+        if (stops != 0)
+            return i + (size_t)__builtin_ctz(stops);
+    }
+    while (i < s.len && s.at[i] >= ' ' && s.at[i] < 0x80 && s.at[i] != '"' && s.at[i] != '\\')
+        i++;
+    return i;
+}
+
+static __attribute__((noinline)) void
+put_quoted_slowly(json_out *j, view s)
 {
     size_t from = 0; /* of what is not yet copied */
 
@@ -150,6 +180,24 @@ put_quoted(json_out *j, view s)
     }
     put(j, s.at + from, s.len - from);
     put(j, "\"", 1);
+}
+
+/* Nearly every string is plain and fits: one look, one copy. */
+static inline void
+put_quoted(json_out *j, view s)
+{
+    char *at;
+
+    if (UNLIKELY(plain_run(s) != s.len) || !grow(j, s.len + 2)) {
+        put_quoted_slowly(j, s);
+        return;
+    }
+    at = j->at + j->len;
+    at[0] = '"';
+    if (s.len > 0)
+        memcpy(at + 1, s.at, s.len);
+    at[s.len + 1] = '"';
+    j->len += s.len + 2;
 }
 
 void

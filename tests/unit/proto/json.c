@@ -188,10 +188,39 @@ nesting_and_nodes_are_bounded(void **state)
     cJSON_Delete(tree);
 }
 
+/* Strings are looked at 16 bytes a step: a character that is not plain is found wherever it stands. */
+static void
+what_is_not_plain_is_found_at_every_place_of_every_length(void **state)
+{
+    static const struct {
+        uint8_t     c;
+        const char *text;
+    } cases[] = { { '"', "\\\"" },      { '\\', "\\\\" },     { 0, "\\u0000" }, { 31, "\\u001f" },
+                  { 0xff, "\xef\xbf\xbd" }, { 0x80, "\xef\xbf\xbd" }, { 127, "\x7f" },   { ' ', " " } };
+    uint8_t  in[50];
+    char     expected[128];
+    json_out j = { 0 };
+
+    (void)state;
+    for (size_t k = 0; k < COUNT_OF(cases); k++)
+        for (size_t len = 1; len <= sizeof in; len++)
+            for (size_t at = 0; at < len; at++) {
+                memset(in, 'x', sizeof in);
+                in[at] = cases[k].c;
+                snprintf(expected, sizeof expected, "\"%.*s%s%.*s\"", (int)at, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                         cases[k].text, (int)(len - at - 1), "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+                json_reset(&j);
+                json_string(&j, view_of(in, len));
+                CHECK_VIEW(view_of(j.at, j.len), expected);
+            }
+    json_out_free(&j);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_is_not_plain_is_found_at_every_place_of_every_length),
         TEST(commas_come_by_themselves),
         TEST(strings_are_escaped_and_broken_utf8_is_replaced),
         TEST(over_its_bound_it_fails_and_stays_failed),
