@@ -146,3 +146,19 @@ def test_refusals_are_as_described(doc, tenant):
     for item in bad.json()["detail"]:
         openapi.conforms(doc, {"$ref": "#/components/schemas/ValidationItem"}, item)
     openapi.conforms(doc, {"$ref": "#/components/schemas/Error"}, tenant.get(f"/machines/{uuid.uuid4()}").json())
+
+
+def test_the_page_over_it_comes_from_here_alone(server):
+    page = requests.get(server.url + "/docs")
+    if page.status_code == 404:
+        pytest.skip("this server was built without /docs: npm was not there")
+    assert page.status_code == 200 and page.headers["Content-Type"].startswith("text/html")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "script-src 'self';" in policy
+    assert "//" not in page.text.replace("<!doctype", ""), "nothing from another host"
+    for target in re.findall(r'(?:src|href)="([^"]*)"', page.text):
+        part = requests.get(server.url + target)
+        assert part.status_code == 200 and len(part.content) > 50, target
+        again = requests.get(server.url + target, headers={"If-None-Match": part.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert "/openapi.json" in requests.get(server.url + "/docs/start.js").text
