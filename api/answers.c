@@ -380,7 +380,7 @@ const description descriptions[] = {
     { POST,    "/alerts/{id}/resolve",          &alert_schema,    NULL, NULL },
     { GET,     "/alerts/{id}/comments",         &comment_list,    NULL, NULL },
     { POST,    "/alerts/{id}/comments",         &comment_schema,  NULL, NULL },
-    { POST,    "/ingest",                       &ingested_schema, &ingest_schema, "application/json|application/msgpack" },
+    { POST,    "/ingest",                       &ingested_schema, &ingest_schema, "application/json|application/x-ndjson|application/msgpack" },
     { GET,     "!/healthz",                     &health_schema,   NULL, NULL },
     { 0 },
 };

@@ -7,7 +7,7 @@
  *     next[number]  -> next number of that tenant, in order of creation
  *
  * New records are entered when the table has grown, so an answer costs what the tenant has, never
- * what is stored.
+ * what is stored.  A large fleet is put together in slices, one a loop turn, and sent when it is whole.
  */
 #include "actors/status.h"
 #include "api/front.h"
@@ -20,7 +20,22 @@ typedef struct list {
     uint32_t count;
 } list;
 
+enum { SLICE_NS = 200000, SLICE_LOOK = 32, TEXT_MAX = 256 << 20 };
+
+typedef struct answer answer;
+struct answer {
+    call    *c;
+    answer  *next; /* in the queue of large ones */
+    json_out text;
+    int64_t  now_us;
+    uint32_t no; /* the machine that comes next; 0: there are no more */
+    uint32_t total;
+    uint32_t counts[STATUS_CRITICAL + 1];
+};
+
 struct fleet {
+    answer   *first;
+    answer  **tail;
     uint32_t  seen; /* records entered so far */
     uint32_t  next_room;
     uint32_t *next;
@@ -31,7 +46,11 @@ struct fleet {
 fleet *
 fleet_new(void)
 {
-    return calloc(1, sizeof(fleet));
+    fleet *fl = calloc(1, sizeof *fl);
+
+    if (fl != NULL)
+        fl->tail = &fl->first;
+    return fl;
 }
 
 void
@@ -114,46 +133,126 @@ add_machine(json_out *j, const board *b, const board_machine *m, const board_arr
     json_close(j, '}');
 }
 
+/* ---- an answer under way ---- */
+
 static void
-get_status(call *c)
+unqueue(fleet *fl, const answer *n)
 {
-    fleet    *fl = c->f->fleet;
-    board    *b = c->f->board;
-    json_out *j = call_json(c);
-    uint32_t  counts[STATUS_CRITICAL + 1] = { 0 };
-    int64_t   now_us = front_wall_us();
-    uint32_t  total = 0;
-    uint32_t  no = 0;
-
-    catch_up(fl, b);
-    if (c->who.tenant < fl->tenants_room)
-        no = fl->tenants[c->who.tenant].first;
-    json_open(j, '{');
-    json_name(j, VIEW_LIT("machines"));
-    json_open(j, '[');
-    for (; no != 0; no = fl->next[no]) {
-        board_machine       m;
-        board_arrival       a = { 0 };
-        enum machine_status status;
-
-        if (!table_read(board_table(b, BOARD_MACHINES, 0), no, &m) || !(m.flags & BOARD_LIVE))
+    for (answer **at = &fl->first; *at != NULL; at = &(*at)->next) {
+        if (*at != n)
             continue;
-        if (m.part >= board_parts(b) || !board_arrival_of(b, m.part, no, &a))
-            a = (board_arrival){ 0 };
-        status = machine_status_of(&m, &a, now_us);
-        counts[status]++;
-        total++;
-        add_machine(j, b, &m, &a, status);
+        *at = n->next;
+        if (*at == NULL)
+            fl->tail = at;
+        return;
     }
+}
+
+/* The call has ended. */
+static void
+drop(void *kept)
+{
+    answer *n = kept;
+
+    unqueue(n->c->f->fleet, n);
+    json_out_free(&n->text);
+    free(n);
+}
+
+static void
+add(answer *n, const board *b)
+{
+    board_machine       m;
+    board_arrival       a = { 0 };
+    enum machine_status status;
+
+    if (!table_read(board_table(b, BOARD_MACHINES, 0), n->no, &m) || !(m.flags & BOARD_LIVE))
+        return;
+    if (m.part >= board_parts(b) || !board_arrival_of(b, m.part, n->no, &a))
+        a = (board_arrival){ 0 };
+    status = machine_status_of(&m, &a, n->now_us);
+    n->counts[status]++;
+    n->total++;
+    add_machine(&n->text, b, &m, &a, status);
+}
+
+static void
+finish(answer *n)
+{
+    json_out *j = &n->text;
+    call     *c = n->c;
+
     json_close(j, ']');
-    json_name_int(j, "total_machines", total);
+    json_name_int(j, "total_machines", n->total);
     json_name(j, VIEW_LIT("status_counts"));
     json_open(j, '{');
     for (int i = 0; status_words[i] != NULL; i++)
-        json_name_int(j, status_words[i], counts[i]);
+        json_name_int(j, status_words[i], n->counts[i]);
     json_close(j, '}');
     json_close(j, '}');
-    call_send_json(c, 200);
+    if (j->failed)
+        call_fail(c, 500, "The answer is too large.");
+    else
+        call_send_text(c, 200, "application/json", view_of(j->at, j->len));
+}
+
+/* True: it is whole. */
+static bool
+slice(fleet *fl, answer *n)
+{
+    uint64_t until_ns = front_now_ns() + SLICE_NS;
+
+    for (uint32_t looked = 1; n->no != 0; n->no = fl->next[n->no], looked++) {
+        if (looked % SLICE_LOOK == 0 && front_now_ns() >= until_ns)
+            return false;
+        add(n, n->c->f->board);
+    }
+    return true;
+}
+
+bool
+fleet_turn(fleet *fl)
+{
+    answer *n = fl->first;
+
+    if (n == NULL)
+        return false;
+    unqueue(fl, n);
+    if (n->c->x == NULL) {
+        n->no = 0; /* nobody waits for it: its call ends by itself */
+    } else if (slice(fl, n)) {
+        finish(n);
+    } else { /* behind the others */
+        n->next = NULL;
+        *fl->tail = n;
+        fl->tail = &n->next;
+    }
+    return fl->first != NULL;
+}
+
+static void
+get_status(call *c)
+{
+    fleet  *fl = c->f->fleet;
+    answer *n = calloc(1, sizeof *n);
+
+    ASSERT(n != NULL);
+    n->c = c;
+    n->text.max = TEXT_MAX;
+    n->now_us = front_wall_us();
+    call_keep(c, n, drop);
+    catch_up(fl, c->f->board);
+    if (c->who.tenant < fl->tenants_room)
+        n->no = fl->tenants[c->who.tenant].first;
+    json_open(&n->text, '{');
+    json_name(&n->text, VIEW_LIT("machines"));
+    json_open(&n->text, '[');
+    if (slice(fl, n)) {
+        finish(n);
+    } else {
+        *fl->tail = n;
+        fl->tail = &n->next;
+    }
 }
 
 extern const route fleet_routes[];

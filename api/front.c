@@ -189,6 +189,7 @@ turn(front *f)
     take_options(f);
     call_retry_asks(f);
     busy = ingest_turn(f->jobs);
+    busy = fleet_turn(f->fleet) || busy;
     ws_turn(f->ws);
     busy = busy || http_is_touched(f->http);
     if (!busy)

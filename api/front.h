@@ -143,6 +143,7 @@ void routes_find(bool outside, view path, view method, routes_match *out);
 /* ---- fleet.c ---- */
 fleet *fleet_new(void);
 void   fleet_free(fleet *fl);
+bool   fleet_turn(fleet *fl); /* one slice of a large answer; true: there is more to do */
 
 /* ---- ingest.c ---- */
 ingest_jobs *ingest_new(front *f);

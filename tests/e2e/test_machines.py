@@ -1,9 +1,11 @@
 """Machines and the fleet."""
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import requests
 
-from haltless import Pusher, Tenant, reading
+from haltless import SLOW, Pusher, Tenant, reading
 
 pytestmark = pytest.mark.short
 
@@ -118,3 +120,22 @@ def test_a_timezone_is_one_that_is_known(tenant):
             assert answer.status_code == 422, name
             assert answer.json()["detail"][0]["loc"] == ["body", "timezone"]
     assert tenant.patch(f"/machines/{m['id']}", {"timezone": "Asia/Tokyo"}).json()["timezone"] == "Asia/Tokyo"
+
+
+def test_a_large_fleet_comes_whole_while_others_are_served(server, tenant):
+    count = 1200                    # more than one slice
+    with ThreadPoolExecutor(12) as pool:
+        made = list(pool.map(lambda i: tenant.machine(f"L{i}")["id"], range(count)))
+        assert tenant.delete(f"/machines/{made[7]}").status_code == 204
+
+        def look(i):
+            if i % 4 == 3:
+                return requests.get(server.url + "/healthz", timeout=20 * SLOW).json()
+            return requests.get(server.api + "/fleet/status", headers=tenant.headers(), timeout=20 * SLOW).json()
+
+        for i, fleet in enumerate(pool.map(look, range(24))):
+            if i % 4 == 3:
+                assert fleet == {"status": "ok"}
+                continue
+            assert fleet["total_machines"] == count - 1 == fleet["status_counts"]["offline"]
+            assert sorted(m["id"] for m in fleet["machines"]) == sorted(made[:7] + made[8:])
