@@ -324,7 +324,7 @@ def test_a_link_that_is_cut_and_healed_loses_nothing():
 
 def pid_of(node, actor):
     out = run(BINARY, "top", "--json", "--once", "--data", node.data).stdout
-    return next(a["pid"] for a in map(json.loads, out.splitlines()) if a.get("actor") == actor)
+    return next(a["pid"] for a in json.loads(out)["actors"] if a["actor"] == actor)
 
 
 def test_nodes_and_links_that_are_killed_again_and_again_lose_nothing():
