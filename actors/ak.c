@@ -282,7 +282,7 @@ judge(ak *k, ak_in *in, ak_msg *m)
     default:
         break;
     }
-    if (in->far && (m->flags & ENV_ASK) != 0 && ak__asker_is_gone(k, m))
+    if ((m->flags & ENV_ASK) != 0 && in->far && ak__asker_is_gone(k, m)) /* a replay has no lane, and asks nothing */
         return AK_DONE; /* with its node, perhaps: what that had under way was promised to nobody */
     if ((m->flags & ENV_ASK) != 0 && m->deadline_ns != 0 && m->deadline_ns < k->now_ns) {
         ak_fail(k, m, E_LATE); /* nobody waits for it */
@@ -633,9 +633,12 @@ begin_step(ak *k)
         return;
     k->sweep_at_ns = k->now_ns + SECOND_NS;
     ak__asks_sweep(k);
+    ak__asks_of_the_down_fail(k);
     ak__streams_sweep(k);
     if (k->host->run->plan.peers > 0)
         ak__asks_give_up(k);
+    if (k->monitors > 0)
+        atomic_store_explicit(&k->deaths_due, true, memory_order_relaxed);
     for (uint32_t i = 0; i < k->ins; i++)
         holds_expire(k, &k->in[i]);
 }
@@ -668,6 +671,9 @@ ak_step(ak *k, uint32_t budget)
     did += ak__watches_run(k);
     if (k->ended && k->dead == 0)
         publish_and_acknowledge(k);
+    if (UNLIKELY(atomic_load_explicit(&k->deaths_due, memory_order_relaxed)) &&
+        atomic_exchange(&k->deaths_due, false))
+        ak__deaths_run(k);
     did += ak__dues_run(k);
     did += ak__rooms(k);
     if (UNLIKELY(atomic_load_explicit(&k->replay, memory_order_relaxed) != NULL))
@@ -740,6 +746,8 @@ ak_is_far(const ak *k, addr who)
 const uuid *
 ak_generation_of(const ak *k, const ak_msg *m)
 {
+    if (m->lane == AK_NO_LANE) /* a replay: its positions are of this generation */
+        return ak_generation(k);
     ASSERT(m->lane < k->ins);
     return lane_generation(k->in[m->lane].lane);
 }

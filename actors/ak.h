@@ -119,6 +119,12 @@ uint32_t ak_body_max(const ak *k, addr to); /* longest body this edge can carry;
 
 /* ---- ends of what was put off ---- */
 void ak_release(ak *k, uint32_t lane, uint64_t pos); /* of an AK_HOLD */
+
+/* When that actor dies: MSG_DOWN from it (body: its address; corr: the epoch that died), in each of its lives, and at
+ * once when it is down now.  ak_link: this actor dies along.  E_GONE: no such actor. */
+NODISCARD int ak_monitor(ak *k, addr who);
+NODISCARD int ak_link(ak *k, addr who);
+void          ak_unmonitor(ak *k, addr who); /* ends a link too */
 void ak_flushed(ak *k, int rc); /* of AK_PENDING: the batch is acknowledged, or (rc < 0) the actor dies */
 
 /* ---- time, chance, self ---- */

@@ -175,7 +175,7 @@ ask(ak *k, addr to, uint16_t type, const void *body, ask_spec s)
     uint64_t       corr;
 
     ASSERT(row != NULL && s.len >= row->body_min && s.len <= row->body_max);
-    if (o == NULL || o->policy != EDGE_WAIT ||
+    if (o == NULL || o->policy != EDGE_WAIT || ak__is_down(o) ||
         (corr = ak__ask_new(k, o, type, s.within_ns, s.window)) == 0)
         return 0;
     ak__ask_ctx(k, corr, s.ctx);
@@ -331,6 +331,32 @@ ak__asks_give_up(ak *k)
             ak__ask_late(k, a->corr); /* its handler may ask, and the table move */
         else if (a->corr != 0)
             a->missed = missed;
+    }
+}
+
+bool
+ak__is_down(const ak_out *o)
+{
+    return atomic_load_explicit(&o->peer->down, memory_order_relaxed) != 0;
+}
+
+/* Whoever waits for a part that stays down hears so within a second; the room stays taken until its next life. */
+void
+ak__asks_of_the_down_fail(ak *k)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < k->outs; i++)
+        any = any || ak__is_down(&k->out[i]);
+    for (uint32_t i = 0; any && i < k->ask_room; i++) {
+        ak_ask_entry *a = &k->ask[i];
+        uint64_t      corr = a->corr;
+        void         *ctx = a->ctx;
+
+        if (corr == 0 || a->ghost || a->ending || !ak__is_down(a->out))
+            continue;
+        make_ghost(k, a);
+        ak__call_local(k, MSG_FAIL, a->out->to, corr, ctx);
     }
 }
 

@@ -12,6 +12,7 @@
  */
 #include "actors/ak_internal.h"
 
+#include "actors/ak_node.h"
 #include "actors/crash.h"
 #include "proto/err.h"
 #include "proto/log.h"
@@ -33,8 +34,17 @@ ak__careful_open(ak *k)
     k->wary = k->careful;
     for (uint32_t i = 0; i < SEAT_SUSPECTS; i++)
         k->wary = k->wary || atomic_load(&s->suspect[i].deaths) != 0;
+    if (k->careful && atomic_load(&s->ready) + 1 != atomic_load(&s->epoch)) /* it was not ready yet */
+        crumb_note_death(&s->start);
+    atomic_store(&s->start.at, 0);
     if (k->careful)
         log_warn("actor.careful", "why=crash");
+}
+
+struct crumb *
+ak_crumb(const ak *k)
+{
+    return &k->seat->start;
 }
 
 static bool

@@ -10,6 +10,7 @@
  *   ak_help.c   helper threads
  *   ak_careful.c   after a crash: one message at a time; dead letters
  *   ak_replay.c    a dead letter handed over once more
+ *   ak_monitor.c   deaths of others
  *
  * Reply room.  An asker reserves, in the lane that leads back, room for the longest answer (or the
  * window of a streamed one) and does not ask when there is none, so ak_reply() always fits.  An ask
@@ -170,6 +171,14 @@ typedef struct ak_dues {
     uint64_t  seq;
 } ak_dues;
 
+typedef struct ak_monitored {
+    addr     who;
+    seat    *seat; /* read-only */
+    uint32_t epoch;
+    uint32_t told; /* the last epoch whose death was told */
+    bool     linked;
+} ak_monitored;
+
 typedef struct ak_crew ak_crew; /* ak_help.c */
 
 struct ak {
@@ -236,6 +245,9 @@ struct ak {
     uint32_t refused;       /* so many */
     uint32_t expired;       /* holds that ended by their deadline, whose ak_release() is still to come */
     _Atomic(struct ak_replay_job *) replay;
+    ak_monitored *monitor;
+    uint32_t      monitors;
+    atomic_bool   deaths_due; /* somebody died: look at the seats; set from another thread */
 
     ak_dues       dues;
     ak_ask_entry *ask;
@@ -261,6 +273,7 @@ struct ak {
 NODISCARD int ak_open(ak **k, const ak_kind *kind, uint16_t part, ak_host *host); /* and init() */
 int           ak_run(ak *k); /* the loop, until stopped (E_OK, after stop()) or dead (negative) */
 void          ak_stop(ak *k); /* from any thread */
+void          ak_deaths_look(ak *k); /* from any thread: an actor of the node died */
 /* From any thread: the dead letter `id` is handled once more; what became of it is then in RUN/replayed.ID.  E_AGAIN:
  * another one is under way. */
 NODISCARD int ak_replay(ak *k, const char *id);
@@ -355,6 +368,8 @@ void       ak__ask_late(ak *k, uint64_t corr);
 ak_verdict ak__ask_answer(ak *k, ak_in *in, ak_msg *m);
 void       ak__asks_sweep(ak *k);
 void       ak__asks_give_up(ak *k);
+void       ak__asks_of_the_down_fail(ak *k);
+bool       ak__is_down(const ak_out *o); /* and stays so for a while: the supervisor gave it a rest */
 void       ak__asks_send_due(ak *k);
 void       ak__streams_sweep(ak *k);
 void       ak__stream_end(ak *k, const ak_msg *m);
@@ -376,6 +391,10 @@ void       ak__replay_run(ak *k);
 void       ak__replay_look(ak *k);
 void       ak__replay_close(ak *k);
 ak_verdict ak__judge_local(ak *k, ak_msg *m); /* a message of no lane */
+
+/* ak_monitor.c */
+void ak__deaths_run(ak *k);
+void ak__monitors_close(ak *k);
 
 /* ak_timer.c */
 uint64_t ak__due_add(ak *k, uint64_t at_ns, uint64_t corr, void *ctx);

@@ -9,6 +9,9 @@ int         ak_listen_fd(const ak *k);   /* the listener, shared by all fronts: 
 bool        ak_is_loopback(const ak *k); /* does it listen on the loopback only? */
 bool        ak_same_process(const ak *k, addr other); /* is that actor a thread of this process? */
 
+/* Where init() may say what it is busy with, for its next life.  Kept when a fault ends this one. */
+struct crumb *ak_crumb(const ak *k);
+
 /* What is known of any actor of the node from outside of it.  False: no such actor. */
 typedef struct ak_about {
     int32_t  pid;

@@ -318,6 +318,7 @@ ak_close(ak **kp)
     *kp = NULL;
     ak__crew_close(k);
     ak__replay_close(k);
+    ak__monitors_close(k);
     wire_close(&k->wire);
     ins_free(k);
     ak__outs_free(k);

@@ -37,7 +37,8 @@ something_waits(ak *k)
 static uint64_t
 sleep_ns(const ak *k, uint64_t now)
 {
-    bool     short_nap = k->waiting > 0 || atomic_load(&k->stop) || k->notes_due > 0;
+    bool     short_nap = k->waiting > 0 || atomic_load(&k->stop) || k->notes_due > 0 ||
+                         atomic_load(&k->replay) != NULL;
     uint64_t ns = short_nap ? WAIT_RETRY_NS : SAFETY_LOOK_NS;
     uint64_t next = ak__due_next(k);
 

@@ -106,7 +106,7 @@ ak_ask_reserve(ak *k, addr to, uint16_t type, uint32_t room, uint64_t within_ns,
     void    *body;
 
     *corr = 0;
-    if (o == NULL || o->policy != EDGE_WAIT ||
+    if (o == NULL || o->policy != EDGE_WAIT || ak__is_down(o) ||
         (*corr = ak__ask_new(k, o, type, within_ns, 0)) == 0)
         return NULL;
     e = ak__envelope(k, o, type, ENV_ASK);

@@ -269,5 +269,7 @@ crash_leave(void)
 const char *
 crash_build(void)
 {
+    if (build_id[0] == '\0')
+        (void)dl_iterate_phdr(find_build_id, NULL);
     return build_id;
 }

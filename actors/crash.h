@@ -20,7 +20,7 @@ void crash_enter(const char *actor, seat *s);
 /* The same for a helper thread of that actor: what the actor's thread handles meanwhile is not to blame. */
 void crash_enter_helper(const char *actor, seat *s);
 void crash_leave(void);
-/* In hex; "" before crash_install(). */
+/* In hex; "" when the linker gave none. */
 const char *crash_build(void);
 
 #endif

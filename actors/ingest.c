@@ -12,6 +12,7 @@
  */
 #include "actors/ingest_internal.h"
 
+#include "actors/ak_node.h"
 #include "actors/kinds.h"
 #include "actors/options.h"
 #include "proto/err.h"
@@ -383,6 +384,7 @@ open_part(ingest *in)
            .cache_bytes = (o->storage_cache_mb << 20) / parts,
            .series_per_tenant = o->limits_series_per_tenant,
            .durability = (enum journal_durability)o->storage_durability,
+           .crumb = ak_crumb(in->k),
            .sync_apart = true,
     };
     int rc = part_open(&in->part, &config, &events, &report);

@@ -3,6 +3,8 @@
  *   main thread   signals and the supervisor's control line: stop, reload
  *   threads       one an actor: init(), the loop, stop()
  *
+ * A standby does all that does not depend on which group it will be, says so, and waits to be told.
+ *
  * Actors start kind by kind, servants before those who ask them, the parts of a kind together; they stop
  * the other way round, so that each drains what its askers left.  Threads share the ZeroMQ context and
  * the libraries, nothing else.  An actor that dies takes the process with it, as a crash would: the
@@ -19,16 +21,18 @@
 #include "proto/log.h"
 #include "transport/control.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-enum { OPTION_SETS = 8, EXIT_ACTOR_DIED = 3 };
+enum { OPTION_SETS = 8, ORPHAN_S = 8, EXIT_ACTOR_DIED = 3 };
 
 typedef struct hosted {
     ak             *k;
@@ -52,9 +56,10 @@ typedef struct node {
     options  set[OPTION_SETS]; /* of the last reloads: a borrowed string lives that long */
     uint32_t sets;
     control *control;
+    pid_t    parent;
     int      signals;
     int32_t  group;
-    const char *group_name;
+    char     group_name[16]; /* its number, in the fault log */
     uint32_t actors;
     hosted   actor[SLOTS_MAX];
 } node;
@@ -255,6 +260,8 @@ hear_control(node *n)
             reload(n);
         if (w.verb == CONTROL_REPLAY && dead_is_id(w.text))
             replay(n, w.text);
+        for (uint32_t i = 0; w.verb == CONTROL_DEATH && i < n->actors; i++)
+            ak_deaths_look(n->actor[i].k);
         stop = stop || w.verb == CONTROL_STOP;
     }
     return stop;
@@ -270,8 +277,8 @@ wait_for_stop(node *n)
     while (!stop) {
         if (poll(p, 2, -1) <= 0)
             continue;
-        if (p[0].revents != 0)
-            stop = hear_signal(n);
+        if (p[0].revents != 0 && (stop = hear_signal(n)) && getppid() != n->parent)
+            (void)alarm(ORPHAN_S); /* nobody is left to kill it when it hangs */
         if (p[1].revents != 0)
             stop = hear_control(n) || stop;
     }
@@ -316,22 +323,101 @@ take_slots(node *n)
     return n->actors == 0 ? err(E_BAD, "no actors in group %d", n->group) : E_OK;
 }
 
+/* All that is the same for every group. */
 static int
 open_node(node *n, const char *path)
 {
     int rc;
 
     if ((rc = rundir_read(&n->run, path)) < 0 || (rc = rundir_alive(path, false, 0)) < 0 ||
-        (rc = load_options(n)) < 0 || (rc = take_signals(n)) < 0 || (rc = crypto_start()) < 0 ||
-        (rc = take_slots(n)) < 0 || (rc = control_connect(&n->control, path, (uint32_t)n->group)) < 0)
+        (rc = load_options(n)) < 0 || (rc = take_signals(n)) < 0 || (rc = crypto_start()) < 0)
         return rc;
-    fault_log_open(path, n->group_name);
     n->host.run = &n->run;
     n->host.bury = dead_write;
     n->host.exhume = dead_read;
     n->host.drop = dead_drop;
     n->host.zmq = wire_context();
     return n->host.zmq == NULL ? err(E_NOMEM, "ZeroMQ context") : E_OK;
+}
+
+static int
+be_group(node *n)
+{
+    int rc = take_slots(n);
+
+    (void)snprintf(n->group_name, sizeof n->group_name, "%d", n->group);
+    fault_log_open(n->run.path, n->group_name);
+    return rc < 0 ? rc : control_connect(&n->control, n->run.path, (uint32_t)n->group);
+}
+
+/* ---- standby ---- */
+
+/* Sockets opened once: libraries resolved, threads started, pages of code there. */
+static void
+warm_up(node *n)
+{
+    control *c;
+
+    wire_context_warm(n->host.zmq);
+    if (control_connect(&c, n->run.path, CONTROL_TOOL | (uint32_t)getpid()) == E_OK)
+        control_close(&c);
+    err_clear();
+}
+
+static bool
+hosts_front(const node *n)
+{
+    const plan *p = &n->run.plan;
+
+    for (uint32_t i = 0; i < p->slots; i++)
+        if (p->slot[i].group == n->group && addr_kind(p->slot[i].who) == KIND_FRONT)
+            return true;
+    return false;
+}
+
+/* From here on it is as any other: it ends cleanly with its supervisor, and only a front holds the listener. */
+static int
+leave_standby(node *n)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != n->parent)
+        return err(E_GONE, "supervisor");
+    if (n->run.listen_fd >= 0 && !hosts_front(n)) {
+        (void)close(n->run.listen_fd);
+        n->run.listen_fd = -1;
+    }
+    return load_options(n); /* they may have been reloaded meanwhile */
+}
+
+/* Until it is told which; the supervisor's end tells it to go. */
+static int
+stand_by(node *n, int line)
+{
+    uint8_t ready = 1;
+    ssize_t got;
+
+    warm_up(n);
+    if (write(line, &ready, 1) != 1)
+        return err(E_GONE, "supervisor");
+    do
+        got = read(line, &n->group, sizeof n->group);
+    while (got < 0 && errno == EINTR);
+    (void)close(line);
+    if (got != (ssize_t)sizeof n->group)
+        _exit(0);
+    return leave_standby(n);
+}
+
+static int
+open_role(node *n, const char *path, const char *role)
+{
+    int rc = open_node(n, path);
+    int line;
+
+    if (rc >= 0 && sscanf(role, "standby:%d", &line) == 1)
+        rc = stand_by(n, line);
+    else
+        n->group = (int32_t)strtol(role, NULL, 10);
+    return rc < 0 ? rc : be_group(n);
 }
 
 static void
@@ -356,16 +442,15 @@ node_host(const node_app *app, int argc, char **argv)
     node *n;
 
     if (argc != 2) {
-        (void)fprintf(stderr, "haltless actor RUN GROUP: started by haltless serve only\n");
+        (void)fprintf(stderr, "haltless actor RUN GROUP|standby:FD: started by haltless serve only\n");
         return 2;
     }
     n = calloc(1, sizeof *n);
     if (n == NULL)
         return 1;
     n->app = app;
-    n->group_name = argv[1];
-    n->group = (int32_t)strtol(argv[1], NULL, 10);
-    if (open_node(n, argv[0]) < 0 || start_all(n) < 0) {
+    n->parent = getppid();
+    if (open_role(n, argv[0], argv[1]) < 0 || start_all(n) < 0) {
         log_error("group.failed", "group=%d reason=%s", n->group, log_quote(view_str(err_text())));
         _exit(1);
     }

@@ -25,10 +25,16 @@ enum edge_policy {
 struct ak_kind;
 struct sup;
 
+/* In the order of the words of the options. */
+enum plan_restart { RESTART_PERMANENT, RESTART_TRANSIENT, RESTART_TEMPORARY };
+enum plan_strategy { STRATEGY_ONE_FOR_ONE, STRATEGY_REST_FOR_ONE, STRATEGY_ONE_FOR_ALL };
+
 typedef struct slot_plan {
-    addr    who;
-    int32_t group; /* slots of one group share a process */
-    int32_t core;  /* -1: not pinned */
+    addr               who;
+    int32_t            group; /* slots of one group share a process */
+    int32_t            core;  /* -1: not pinned */
+    enum plan_restart  restart;
+    enum plan_strategy strategy;
 } slot_plan;
 
 /* Where the two ends of an edge are.  The lane is where its producer is; a consumer on another node has

@@ -68,6 +68,8 @@ static const struct {
     { "smtp", "starttls", { "required", "try", "off" } },
     { "*", "mode", { "thread", "process" } },
     { "*", "carrier", { "ring", "zmq" } },
+    { "*", "restart", { "permanent", "transient", "temporary" } },
+    { "*", "strategy", { "one-for-one", "rest-for-one", "one-for-all" } },
 };
 
 static const char *const *

@@ -110,6 +110,8 @@ typedef struct kind_options {
     uint32_t    mode;
     carrier     carrier;
     const char *core;
+    uint32_t    restart;
+    uint32_t    strategy;
 } kind_options;
 
 enum { KINDS = NODE_KINDS };
@@ -139,7 +141,7 @@ read_ground(ground *g, const options *o, uint16_t partitions)
     (kind_options)                                                                                 \
     {                                                                                              \
         KIND, n, o->name##_mode, o->name##_carrier == CARRIER_ZMQ ? CARRIER_ZMQ : CARRIER_RING,    \
-            o->name##_core                                                                         \
+            o->name##_core, o->name##_restart, o->name##_strategy                                  \
     }
     /* In the order of a clean stop. */
     g->kind[0] = KIND_ROW(KIND_FRONT, front, fronts);
@@ -205,6 +207,8 @@ add_slot(plan *p, const kind_options *k, uint32_t part, int32_t group)
     s = &p->slot[p->slots++];
     s->who = addr_of(k->kind, (uint16_t)part);
     s->group = group;
+    s->restart = (enum plan_restart)k->restart;
+    s->strategy = (enum plan_strategy)k->strategy;
     return core_of(k, part, &s->core);
 }
 

@@ -119,6 +119,13 @@ rundir_make(rundir *r)
 }
 
 int
+rundir_rewrite(rundir *r)
+{
+    r->magic = rundir_magic;
+    return write_node(r);
+}
+
+int
 rundir_read(rundir *r, const char *path)
 {
     char    file[PATH_ROOM];

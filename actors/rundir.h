@@ -8,7 +8,8 @@
  *   faults.GROUP           one per process, faults.node the supervisor's (faults.h)
  *   board/                 (board.h)
  *
- * The supervisor makes it, 0700; the others only open it.  It is a cache of work in progress: losing it
+ * The supervisor makes it, 0700; the others only open it.  The next supervisor takes it over when it can (sup_attach.c).
+ * It is a cache of work in progress: losing it
  * loses nothing that anybody was promised.
  */
 #ifndef HALTLESS_ACTORS_RUNDIR_H
@@ -25,6 +26,9 @@ typedef struct rundir {
     uint32_t epoch_base; /* of its actors: where there are other nodes, no life of this one is like another */
     int32_t  listen_fd; /* inherited by number; -1: none */
     uint32_t loopback;
+    uint64_t machines;  /* the board has room for */
+    char     boot[40];  /* of the machine, */
+    char     build[48]; /* and of the program: lanes outlive neither */
     char     path[RUNDIR_PATH_MAX];
     char     data_dir[DATA_PATH_MAX];
     own_names names;
@@ -33,6 +37,8 @@ typedef struct rundir {
 
 /* Fills magic and generation, writes everything into the existing, empty directory r->path. */
 NODISCARD int rundir_make(rundir *r);
+/* Only the file `node`, into a directory that is taken over. */
+NODISCARD int rundir_rewrite(rundir *r);
 NODISCARD int rundir_read(rundir *r, const char *path);
 /* Where the run directory of a data directory (absolute) is; wish: another place, "" for none. */
 NODISCARD int rundir_name(char out[RUNDIR_PATH_MAX], const char *wish, const char *data_dir);

@@ -15,6 +15,7 @@
 #ifndef HALTLESS_ACTORS_SEAT_H
 #define HALTLESS_ACTORS_SEAT_H
 
+#include "proto/crumb.h"
 #include "proto/envelope.h"
 
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ typedef struct seat {
     _Atomic int32_t  pid;
     _Atomic uint32_t restarts;
     _Atomic int32_t  last_exit; /* wait status of the last death */
+    _Atomic uint32_t down;      /* it died too often: whoever asks it is refused until it is ready again */
     _Atomic uint32_t careful;   /* the epoch that is to take one message at a time */
 
     _Alignas(128) _Atomic uint32_t state; /* enum seat_state */
@@ -55,6 +57,7 @@ typedef struct seat {
 
     _Alignas(128) char error[SEAT_ERROR_MAX]; /* valid when failed == epoch and the actor is dead */
 
+    _Alignas(128) crumb start; /* what init() is busy with */
     _Alignas(128) seat_suspect suspect[SEAT_SUSPECTS];
 
     _Alignas(128) _Atomic uint64_t read[SEAT_LANES];

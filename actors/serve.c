@@ -19,9 +19,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
+enum { LOCK_WAIT_MS = 1000, LOCK_LOOK_MS = 10, PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
+
+/* A supervisor that was killed between a fork and its exec leaves the lock to that child for a moment. */
+static int
+lock_data(const char *dir)
+{
+    const struct timespec look = { .tv_nsec = LOCK_LOOK_MS * 1000000L };
+    int                   fd = data_dir_lock(dir);
+
+    for (int ms = 0; fd == E_LOCKED && ms < LOCK_WAIT_MS; ms += LOCK_LOOK_MS) {
+        err_clear();
+        (void)nanosleep(&look, NULL);
+        fd = data_dir_lock(dir);
+    }
+    return fd;
+}
 
 static int
 data_open(sup *s)
@@ -30,7 +46,7 @@ data_open(sup *s)
     char    full[PATH_MAX];
     int     rc;
 
-    if ((s->lock_fd = data_dir_lock(s->o->server_data)) < 0)
+    if ((s->lock_fd = lock_data(s->o->server_data)) < 0)
         return s->lock_fd;
     if (realpath(s->o->server_data, full) == NULL)
         return err_errno(errno, "data directory %s", s->o->server_data);
@@ -102,14 +118,21 @@ make_board(const sup *s)
 }
 
 static int
+say_no_space(int rc)
+{
+    if (rc == E_NOSPACE)
+        return err(rc, "shared memory is full: a larger tmpfs (Docker: --shm-size), or another server.run_dir");
+    return rc;
+}
+
+static int
 run_make(sup *s)
 {
     int rc;
 
-    if ((rc = make_plan(s)) < 0 ||
-        (rc = rundir_name(s->run.path, s->o->server_run_dir, s->run.data_dir)) < 0 ||
-        (rc = sup__run_begin(s)) < 0 || (rc = make_board(s)) < 0)
-        return rc;
+    s->run.machines = s->o->limits_machines;
+    if ((rc = make_plan(s)) < 0 || (rc = sup__run_begin(s)) < 0 || (!s->attached && (rc = make_board(s)) < 0))
+        return say_no_space(rc);
     return sup__run_end(s);
 }
 
@@ -119,7 +142,9 @@ open_server(sup *s)
     nodes n;
     int   rc;
 
-    if ((rc = nodes_read(&n, s->o)) < 0 || (rc = data_open(s)) < 0)
+    if ((rc = nodes_read(&n, s->o)) < 0 || (rc = data_open(s)) < 0 ||
+        (rc = rundir_name(s->run.path, s->o->server_run_dir, s->run.data_dir)) < 0 ||
+        (rc = sup__run_find(s)) < 0) /* whoever is still there holds the address too */
         return rc;
     if (n.many && !n.is_home)
         (void)snprintf(s->listen, sizeof s->listen, "none");

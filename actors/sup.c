@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_LOOK_MS = 20, STOP_MS = 10000, FIXED_FDS = 2, EXIT_BAD = 1 };
+enum { READY_LOOK_MS = 20, STOP_MS = 10000, FIXED_FDS = 3, FILES_LEAST = 128, EXIT_BAD = 1 };
 static const uint64_t RANK_WAIT_NS = 5000000000ull; /* then the next rank starts all the same */
 static const uint64_t MS_NS = 1000000;
 
@@ -149,7 +149,7 @@ announce(sup *s)
     if (s->announced || s->rank < s->app->kinds - 1)
         return;
     for (uint32_t i = 0; i < s->children; i++)
-        if (!s->child[i].ready)
+        if (!s->child[i].ready && !s->child[i].retired)
             return;
     s->announced = true;
     plan_describe(&s->run.plan, topology, sizeof topology);
@@ -190,9 +190,12 @@ tend(sup *s)
         child *c = &s->child[i];
 
         sup__child_look(s, c);
-        if (c->pid == 0 && c->again_ns != 0 && c->again_ns <= now)
+        if (c->pid == 0 && c->again_ns != 0 && c->again_ns <= now && sup__tree_may_start(s, c))
             sup__child_start(s, c);
+        if (c->pid != 0 && c->recalled && c->recall_ns <= now)
+            (void)kill(c->pid, SIGKILL);
     }
+    sup__standby_tend(s, now);
     sup__hangs_look(s, now);
     climb(s, now);
     announce(s);
@@ -207,13 +210,15 @@ sleep_ms(const sup *s)
     for (uint32_t i = 0; i < s->children; i++) {
         const child *c = &s->child[i];
 
-        if (c->pid != 0 && !c->ready)
+        if (c->pid != 0 && (!c->ready || c->recalled))
             ms = min_u64(ms, READY_LOOK_MS);
         else if (c->again_ns > now)
             ms = min_u64(ms, (c->again_ns - now) / MS_NS + 1);
-        else if (c->again_ns != 0)
-            ms = 0;
+        else if (c->pid == 0 && c->again_ns != 0)
+            ms = sup__tree_may_start(s, c) ? 0 : min_u64(ms, READY_LOOK_MS);
     }
+    if (s->announced && s->o->server_standby && s->standby.pid == 0 && s->standby.make_ns > now)
+        ms = min_u64(ms, (s->standby.make_ns - now) / MS_NS + 1);
     if (s->hang_look_ns > now)
         ms = min_u64(ms, (s->hang_look_ns - now) / MS_NS + 1);
     return ms == INT32_MAX ? -1 : (int)ms;
@@ -225,6 +230,7 @@ look_round(sup *s, int timeout_ms)
     struct pollfd p[FIXED_FDS + SLOTS_MAX + 1] = {
         { .fd = s->signals, .events = POLLIN },
         { .fd = control_fd(s->control), .events = POLLIN },
+        { .fd = s->standby.pidfd, .events = POLLIN },
     };
 
     for (uint32_t i = 0; i < s->children; i++)
@@ -234,6 +240,8 @@ look_round(sup *s, int timeout_ms)
     if (p[0].revents != 0)
         hear_signals(s);
     hear_control(s);
+    if (p[2].revents != 0)
+        sup__standby_ended(s);
     for (uint32_t i = 0; i < s->children; i++)
         if (p[FIXED_FDS + i].revents != 0)
             sup__child_ended(s, &s->child[i]);
@@ -265,6 +273,7 @@ stop_all(sup *s)
     uint64_t end = sup__clock_ns() + STOP_MS * MS_NS;
 
     s->stop = true;
+    sup__standby_end(s);
     sup__notify("STOPPING=1");
     log_info("server.stop", "processes=%u", s->children);
     for (uint32_t rank = s->app->kinds; rank-- > 0;) {
@@ -281,16 +290,26 @@ stop_all(sup *s)
 
 /* ---- serve ---- */
 
-/* As many descriptors as we are allowed: connections are what a server is for. */
-static void
-raise_limits(void)
+/* As many descriptors as we are allowed: connections are what a server is for.  With fewer than FILES_LEAST a process of
+ * all actors cannot open its stores. */
+static int
+raise_limits(const sup *s)
 {
     struct rlimit files;
 
-    if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur == files.rlim_max)
-        return;
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+        return E_OK;
+    if (files.rlim_max < FILES_LEAST)
+        return err(E_CONFIG, "only %llu open files are allowed, %d are needed: LimitNOFILE= of the unit, or ulimit -n",
+                   (unsigned long long)files.rlim_max, FILES_LEAST);
+    if (files.rlim_max < s->o->limits_connections)
+        log_warn("server.few_files", "allowed=%llu connections=%llu", (unsigned long long)files.rlim_max,
+                 (unsigned long long)s->o->limits_connections);
+    if (files.rlim_cur != files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+    return E_OK;
 }
 
 static int
@@ -313,8 +332,8 @@ prepare(sup *s)
 {
     int rc;
 
-    raise_limits();
-    if ((rc = crypto_start()) < 0 || (rc = take_signals(s)) < 0 || (rc = s->app->open(s)) < 0)
+    if ((rc = crypto_start()) < 0 || (rc = take_signals(s)) < 0 || (rc = raise_limits(s)) < 0 ||
+        (rc = s->app->open(s)) < 0)
         return rc;
     sup__children_make(s);
     return E_OK;
@@ -346,6 +365,7 @@ node_run(const node_app *app, options *o, const char *config_file, int argc, cha
     s->argc = argc;
     s->argv = argv;
     s->run.listen_fd = s->lock_fd = -1;
+    s->standby = (standby){ .pidfd = -1, .line = -1 };
     rc = prepare(s);
     if (rc >= 0) {
         run(s);

@@ -1,13 +1,14 @@
 /* sup_child.c - the process of a group: started, dead, started again.
  *
  * Death is what the pidfd says: exact, immediate, and the pid cannot be somebody else's.  The first
- * restart is at once; then 10 ms, doubling up to 5 s, with jitter; a group that keeps dying is tried
- * every 5 s for ever.  A process that lives for 10 s has a clean slate.
+ * restart is at once; then 10 ms, doubling up to 5 s, with jitter; a group that keeps dying is down: whoever asks it is
+ * refused at once, and it is tried every 5 s for ever.  A process that lives for 10 s has a clean slate.
  *
  * SIGKILL comes from outside: the actor did nothing wrong, and its clients wait.  Such deaths are counted
  * apart and cost at most 20 ms each, until there are so many that it must be a loop after all (memory).
  *
- * A supervisor that is killed takes its children with it (PR_SET_PDEATHSIG).
+ * When the supervisor is killed its children end as for SIGTERM (PR_SET_PDEATHSIG): they drain what they can, and the
+ * next supervisor takes their lanes over.
  */
 #include "actors/sup_internal.h"
 
@@ -47,7 +48,7 @@ child_of(sup *s, int32_t group)
     for (uint32_t i = 0; i < s->children; i++)
         if (s->child[i].group == group)
             return &s->child[i];
-    s->child[s->children] = (child){ .group = group, .pidfd = -1 };
+    s->child[s->children] = (child){ .group = group, .pidfd = -1, .restart = RESTART_TEMPORARY };
     return &s->child[s->children++];
 }
 
@@ -59,6 +60,7 @@ sup__children_make(sup *s)
         child           *c = child_of(s, p->group);
         size_t           len = strlen(c->names);
 
+        sup__tree_join(c, p);
         c->rank = (uint32_t)max_u64(c->rank, rank_of(s->app, addr_kind(p->who)));
         c->fronts = c->fronts || addr_kind(p->who) == KIND_FRONT;
         (void)snprintf(c->names + len, sizeof c->names - len, "%s%s.%u", len == 0 ? "" : ",",
@@ -109,7 +111,7 @@ become(const sup *s, const child *c, pid_t parent, char *group)
     memcpy(run, s->run.path, sizeof run);
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent)
         _exit(127);
     if (c->fronts)
         (void)fcntl(s->run.listen_fd, F_SETFD, 0);
@@ -117,18 +119,14 @@ become(const sup *s, const child *c, pid_t parent, char *group)
     _exit(127);
 }
 
-void
-sup__child_start(sup *s, child *c)
+static bool
+spawn(sup *s, child *c)
 {
     char  group[16];
     pid_t parent = getpid();
     pid_t pid;
 
     (void)snprintf(group, sizeof group, "%d", c->group);
-    each_seat(s, c, seat_new_life);
-    c->again_ns = 0;
-    c->ready = c->aborted = false;
-    c->started_ns = sup__clock_ns();
     pid = fork();
     if (pid == 0)
         become(s, c, parent, group);
@@ -141,13 +139,29 @@ sup__child_start(sup *s, child *c)
             (void)kill(pid, SIGKILL);
             (void)waitpid(pid, NULL, 0);
         }
-        c->again_ns = c->started_ns + AGAIN_MOST_NS;
-        return;
+        return false;
     }
     (void)fcntl(c->pidfd, F_SETFD, FD_CLOEXEC);
     c->pid = pid;
+    return true;
+}
+
+void
+sup__child_start(sup *s, child *c)
+{
+    bool stood_by;
+
+    each_seat(s, c, seat_new_life);
+    c->again_ns = 0;
+    c->ready = c->aborted = c->recalled = false;
+    c->started_ns = sup__clock_ns();
+    stood_by = sup__standby_take(s, c);
+    if (!stood_by && !spawn(s, c)) {
+        c->again_ns = c->started_ns + AGAIN_MOST_NS;
+        return;
+    }
     each_seat(s, c, seat_pid);
-    log_info("actor.start", "actors=%s pid=%d", c->names, (int)pid);
+    log_info("actor.start", "actors=%s pid=%d%s", c->names, (int)c->pid, stood_by ? " standby=yes" : "");
 }
 
 /* ---- death ---- */
@@ -240,32 +254,103 @@ seat_last_words(sup *s, child *c, seat *at)
     (void)snprintf(s->why, sizeof s->why, "%.*s", (int)sizeof at->error, at->error);
 }
 
+static void
+set_down(sup *s, child *c, bool down)
+{
+    c->down = down;
+    for (uint32_t i = 0; i < s->run.plan.slots; i++)
+        if (s->run.plan.slot[i].group == c->group)
+            atomic_store(&s->seat[i]->down, down);
+}
+
+/* Those that are to start anew with it end first. */
+static void
+recall_team(sup *s, const child *dead, uint64_t now)
+{
+    for (uint32_t i = 0; i < s->children; i++) {
+        child *c = &s->child[i];
+
+        if (c->pid == 0 || c->recalled || !sup__tree_takes_along(dead, c))
+            continue;
+        log_info("actor.recalled", "actors=%s pid=%d because_of=%s", c->names, (int)c->pid, dead->names);
+        c->recalled = true;
+        c->recall_ns = now + STOP_CHILD_MS * 1000000ull;
+        (void)kill(c->pid, SIGTERM);
+    }
+}
+
+static void
+tell_others(sup *s, const child *dead)
+{
+    for (uint32_t i = 0; i < s->children; i++)
+        if (s->child[i].pid != 0 && &s->child[i] != dead &&
+            control_tell(s->control, (uint32_t)s->child[i].group, CONTROL_DEATH) < 0)
+            err_clear(); /* it starts just now */
+}
+
+static void
+retire(sup *s, child *c, int status)
+{
+    c->retired = true;
+    c->again_ns = 0;
+    set_down(s, c, true);
+    log_warn("actor.retired", "actors=%s status=%d", c->names, status);
+}
+
+/* When is it started again? */
+static void
+plan_next_life(sup *s, child *c, int status, uint64_t now)
+{
+    bool     killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !c->aborted;
+    uint32_t deaths = note_death(c, killed, now - c->started_ns);
+    uint64_t within_ns = s->o->server_restarts_within_s * 1000000000ull;
+    bool     over = !killed && sup__tree_is_over(c, now, (uint32_t)s->o->server_restarts, within_ns);
+
+    c->again_ns = now + (over ? AGAIN_MOST_NS : pause_ns(deaths));
+    if (c->again_ns - now < AGAIN_MOST_NS / 2)
+        return;
+    set_down(s, c, true);
+    log_error("actor.down", "actors=%s deaths=%u retry_ms=%" PRIu64, c->names, deaths,
+              (c->again_ns - now) / 1000000);
+}
+
+static void
+go_on_without(sup *s, child *c, int status, uint64_t now)
+{
+    bool recalled = c->recalled;
+
+    c->pid = 0;
+    c->ready = c->recalled = false;
+    if (recalled)
+        c->again_ns = now;
+    else if (sup__tree_restarts(c, status))
+        plan_next_life(s, c, status, now);
+    else
+        retire(s, c, status);
+    if (s->stop)
+        return;
+    tell_others(s, c);
+    if (!recalled && !c->retired)
+        recall_team(s, c, now);
+}
+
 void
 sup__child_ended(sup *s, child *c)
 {
-    uint64_t now = sup__clock_ns();
-    uint32_t deaths;
-    int      status = 0;
+    int status = 0;
 
     if (waitpid(c->pid, &status, WNOHANG) != c->pid)
         return;
     (void)close(c->pidfd);
     c->pidfd = -1;
-    if (!s->stop || status != 0)
+    if ((!s->stop && !c->recalled) || status != 0)
         log_exit(c, status);
     for (uint32_t i = 0; i < s->run.plan.slots; i++)
         if (s->run.plan.slot[i].group == c->group)
             atomic_store(&s->seat[i]->last_exit, status);
     each_seat(s, c, seat_last_words);
     judge_all(s, c, status);
-    c->pid = 0;
-    c->ready = false;
-    deaths = note_death(c, WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !c->aborted,
-                        now - c->started_ns);
-    c->again_ns = now + pause_ns(deaths);
-    if (c->again_ns - now >= AGAIN_MOST_NS / 2)
-        log_error("actor.down", "actors=%s deaths=%u retry_ms=%" PRIu64, c->names, deaths,
-                  (c->again_ns - now) / 1000000);
+    go_on_without(s, c, status, sup__clock_ns());
 }
 
 /* ---- ready ---- */
@@ -284,6 +369,8 @@ sup__child_look(sup *s, child *c)
         return;
     c->ready = true;
     each_seat(s, c, seat_ready);
+    if (c->ready && c->down)
+        set_down(s, c, false);
     if (c->ready)
         log_info("actor.ready", "actors=%s pid=%d ms=%" PRIu64, c->names, (int)c->pid,
                  (sup__clock_ns() - c->started_ns) / 1000000);

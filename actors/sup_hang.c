@@ -1,7 +1,11 @@
 /* sup_hang.c - an actor that says it runs and makes no step for five seconds hangs: its process is aborted.
  *
  *   state of its seat    RUN, the same tick at five looks a second apart    SIGABRT, a second later SIGKILL
- *                        STARTING, IO, PARKED                               never
+ *                        PARKED, the same at eight                          likewise
+ *                        STARTING, IO                                       never
+ *
+ * Whoever sleeps steps every 2 s, bell or no bell: one that does not hangs in its own loop, as a front may in a
+ * callback of its HTTP library.
  *
  * Looks are counted, not time: a machine that slept, or a supervisor that was starved, costs one look.  A process
  * that somebody stopped or debugs is left alone.  What follows is what follows any death.
@@ -16,7 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { LOOKS_MAX = 5 };
+enum { LOOKS_MAX = 5, LOOKS_PARKED_MAX = 8 };
 static const uint64_t LOOK_NS = 1000000000;
 
 static child *
@@ -53,11 +57,12 @@ static bool
 stands_still(sup *s, uint32_t slot)
 {
     uint64_t tick = atomic_load(&s->seat[slot]->tick);
-    bool     still = atomic_load(&s->seat[slot]->state) == SEAT_RUN && tick == s->still[slot].tick;
+    uint32_t state = atomic_load(&s->seat[slot]->state);
+    bool     still = (state == SEAT_RUN || state == SEAT_PARKED) && tick == s->still[slot].tick;
 
     s->still[slot].tick = tick;
     s->still[slot].looks = still ? s->still[slot].looks + 1 : 0;
-    return s->still[slot].looks >= LOOKS_MAX;
+    return s->still[slot].looks >= (state == SEAT_PARKED ? LOOKS_PARKED_MAX : LOOKS_MAX);
 }
 
 /* To the thread that hangs: its report then shows where. */
@@ -67,7 +72,7 @@ abort_actor(sup *s, child *c, uint32_t slot)
     addr who = s->run.plan.slot[slot].who;
 
     log_error("actor.hangs", "hung=%s.%u pid=%d seconds=%d", kind_name(addr_kind(who)), addr_part(who),
-              (int)c->pid, LOOKS_MAX);
+              (int)c->pid, (int)s->still[slot].looks);
     c->aborted = true;
     if (syscall(SYS_tgkill, c->pid, atomic_load(&s->seat[slot]->tid), SIGABRT) < 0)
         (void)kill(c->pid, SIGABRT);

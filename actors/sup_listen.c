@@ -84,6 +84,8 @@ open_socket(const struct addrinfo *a, int *fd)
         (void)nanosleep(&look, NULL);
         why = try_listen(a, fd);
     }
+    if (why == EADDRINUSE)
+        return err_errno(why, "another program has that port: stop it, or choose another one");
     return why == 0 ? E_OK : err_errno(why, "listen");
 }
 

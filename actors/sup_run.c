@@ -1,6 +1,6 @@
 /* sup_run.c - the run directory, from outside of its processes: made, given up.
  *
- * One left by a killed supervisor is removed as soon as the last of its processes is gone.
+ * One left by a killed supervisor is taken over (sup_attach.c) or removed, as soon as the last of its processes is gone.
  */
 #include "actors/sup_internal.h"
 
@@ -15,14 +15,14 @@
 
 enum { LEFTOVER_WAIT_MS = 10000, PATH_ROOM = RUNDIR_PATH_MAX + RUNDIR_NAME_MAX };
 
-/* Only what is ours is removed: a directory of this user that holds a run directory's file, or nothing. */
+/* Only what is ours is touched: a directory of this user that holds a run directory's file, or nothing. */
 static int
-clear_leftover(const char *path)
+judge_leftover(const char *path, bool *there)
 {
     char        node[PATH_ROOM];
     struct stat st;
-    int         fd;
 
+    *there = false;
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? E_OK : err_errno(errno, "run directory %s", path);
     if (!S_ISDIR(st.st_mode) || st.st_uid != getuid())
@@ -32,10 +32,22 @@ clear_leftover(const char *path)
     (void)snprintf(node, sizeof node, "%s/alive", path);
     if (stat(node, &st) < 0)
         return err(E_CONFIG, "run directory %s: holds other things", path);
-    if ((fd = rundir_alive(path, true, LEFTOVER_WAIT_MS)) < 0)
+    *there = true;
+    return E_OK;
+}
+
+int
+sup__run_find(sup *s)
+{
+    int fd;
+    int rc = judge_leftover(s->run.path, &s->leftover);
+
+    s->found = rc >= 0;
+    if (rc < 0 || !s->leftover)
+        return rc;
+    if ((fd = rundir_alive(s->run.path, true, LEFTOVER_WAIT_MS)) < 0)
         return fd;
-    rundir_remove(path);
-    (void)close(fd);
+    (void)close(fd); /* whoever holds the data directory's lock is alone */
     return E_OK;
 }
 
@@ -49,20 +61,31 @@ open_seats(sup *s)
     return rc;
 }
 
-int
-sup__run_begin(sup *s)
+static int
+make_anew(sup *s)
 {
-    int rc;
     int alive;
 
-    if ((rc = clear_leftover(s->run.path)) < 0)
-        return rc;
+    if (s->leftover)
+        rundir_remove(s->run.path);
     if (mkdir(s->run.path, 0700) < 0)
-        return err_errno(errno, "make %s", s->run.path);
+        return err_errno(errno, "make %s (server.run_dir: its parent has to be there, and writable)", s->run.path);
     if ((alive = rundir_alive(s->run.path, false, 0)) < 0)
         return alive;
     (void)close(alive); /* the file marks the directory as ours; each process locks it for itself */
     return rundir_make(&s->run);
+}
+
+int
+sup__run_begin(sup *s)
+{
+    int rc = s->found ? E_OK : sup__run_find(s);
+
+    if (rc < 0)
+        return rc;
+    sup__run_identify(&s->run);
+    s->attached = s->leftover && sup__run_attach(s);
+    return s->attached ? E_OK : make_anew(s);
 }
 
 int

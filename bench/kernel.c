@@ -17,6 +17,7 @@ static const char help[] =
     "  socket    bare ZeroMQ under the same load: ipc, tcp, tcp with CURVE\n"
     "  trip      one record there, one back\n"
     "  ask, note through the whole kernel, between two actors that poll, or sleep\n"
+    "  crash     from kill -9 of an actor to its successor's first message: standby, cold, ingest\n"
     "  message   what the kernel itself costs an empty message, with its counters and without, and an ask\n"
     "\n"
     "  --seconds S     a case (0.3)\n"
@@ -25,7 +26,7 @@ static const char help[] =
     "  --json          one object a line\n";
 
 static kernel_theme *const themes[] = { kernel_copies, kernel_lanes, kernel_sockets,
-                                        kernel_actors, kernel_messages };
+                                        kernel_actors, kernel_messages, kernel_crashes };
 
 void
 kernel_place(const kernel_bench *b, int side, bool polls)

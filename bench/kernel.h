@@ -22,6 +22,7 @@ kernel_theme kernel_copies;   /* kernel_copy.c: memcpy, what nothing can beat */
 kernel_theme kernel_lanes;    /* kernel_lane.c: lanes, their carriers, round trips */
 kernel_theme kernel_sockets;  /* kernel_socket.c: bare ZeroMQ under the same load */
 kernel_theme kernel_actors;   /* kernel_ak.c: asks and notes through the whole kernel */
+kernel_theme kernel_crashes;  /* kernel_crash.c: an actor is killed; its successor goes on */
 kernel_theme kernel_messages; /* kernel_message.c: what the kernel itself costs a message */
 
 /* Where this thread, side 0 or 1 of a case, runs: on its core of --cores; on one of its own if both sides poll, for

@@ -821,7 +821,7 @@ journal_open(journal **out, const char *dir, const journal_config *config, uint6
              journal_replay_fn *replay, void *ctx, journal_report *report)
 {
     journal           *j = calloc(1, sizeof *j);
-    journal_scan_order order = { dir, after_lsn, replay, ctx };
+    journal_scan_order order = { dir, after_lsn, replay, ctx, config->crumb };
     int                rc;
 
     *out = NULL;

@@ -25,6 +25,7 @@
 #define HALTLESS_STORAGE_JOURNAL_H
 
 #include "proto/base.h"
+#include "proto/crumb.h"
 #include "proto/envelope.h"
 
 typedef struct journal journal;
@@ -40,6 +41,7 @@ typedef struct journal_config {
     uint64_t budget_bytes; /* all segments of this partition */
     enum journal_durability durability;
     bool     buffered; /* fdatasync instead of O_DIRECT|O_DSYNC; chosen by itself where direct is refused */
+    crumb   *crumb; /* borrowed for the opening: which block is replayed now; NULL: nobody wants to know */
     uint64_t segment_bytes; /* 0: 16 MiB, or a quarter of the budget but not below 1 MiB */
 } journal_config;
 
@@ -56,7 +58,9 @@ typedef struct journal_block {
 typedef int journal_replay_fn(void *ctx, const journal_block *b);
 
 /* Opens or makes DIR/journal, replays every sound block with a row > after_lsn in order; a torn tail is cut, a
- * damaged block in the middle set aside (DIR/damaged/) and counted.  A negative answer of replay ends the opening. */
+ * damaged block in the middle set aside (DIR/damaged/) and counted.  A negative answer of replay ends the opening.
+ * A block in whose replay two lives died of a fault (config->crumb) is set aside likewise, and left out for good:
+ * DIR/skipped names it. */
 typedef struct journal_report {
     uint64_t blocks;
     uint64_t bytes;

@@ -68,6 +68,7 @@ typedef struct journal_scan_order {
     uint64_t           after_lsn;
     journal_replay_fn *replay;
     void              *ctx;
+    crumb             *crumb; /* or NULL */
 } journal_scan_order;
 
 /* *id: all zero: taken from the first sound block (stays zero when there is none). */

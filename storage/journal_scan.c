@@ -32,6 +32,7 @@ enum {
     READ_PIECE = 1 << 20,
     READ_TRIES = 3,
     FILES_MAX = 65536,
+    SKIPPED_MAX = 64, /* blocks that killed their replay; the oldest are forgotten, and long trimmed */
     DAMAGED_KEPT_MAX = 64, /* set-aside files; later damage is only counted */
 };
 /* A segment number that is ahead of all sound ones by more is noise in a torn header. */
@@ -56,6 +57,8 @@ typedef struct scan_file {
 
 typedef struct scan {
     const journal_scan_order *order;
+    uint64_t                  skipped[SKIPPED_MAX]; /* sequences */
+    uint32_t                  skipped_count;
     uuid                     *id;
     char                      dir[FS_PATH_MAX];
     scan_file                *files;
@@ -366,6 +369,59 @@ be_patient(const scan *s)
     return patience_is_over(s->order->dir) ? E_OK : err(E_IO, "the disk does not read %s", s->dir);
 }
 
+/* ---- blocks that killed their replay ---- */
+
+static void
+load_skipped(scan *s)
+{
+    char   path[FS_PATH_MAX];
+    char   text[SKIPPED_MAX * 24];
+    size_t len;
+    int    used = 0;
+
+    if (fs_path(path, "%s/skipped", s->order->dir) == E_OK && fs_read_file(path, text, sizeof text, &len) == E_OK)
+        for (const char *p = text; s->skipped_count < SKIPPED_MAX &&
+                                   sscanf(p, "%" SCNu64 "%n", &s->skipped[s->skipped_count], &used) == 1;
+             p += used)
+            s->skipped_count++;
+    err_clear();
+}
+
+static int
+save_skipped(const scan *s)
+{
+    char   path[FS_PATH_MAX];
+    char   text[SKIPPED_MAX * 24];
+    size_t len = 0;
+    int    rc = fs_path(path, "%s/skipped", s->order->dir);
+
+    for (uint32_t i = 0; i < s->skipped_count; i++)
+        len += (size_t)snprintf(text + len, sizeof text - len, "%" PRIu64 "\n", s->skipped[i]);
+    return rc < 0 ? rc : fs_write_file(path, view_of(text, len));
+}
+
+static bool
+is_skipped(const scan *s, const entry *e)
+{
+    for (uint32_t i = 0; i < s->skipped_count; i++)
+        if (s->skipped[i] == e->sequence)
+            return true;
+    return false;
+}
+
+/* It has killed two lives: set aside before a third one looks at it. */
+static int
+skip(scan *s, const entry *e)
+{
+    set_aside(s, e->file, e->offset, e->offset + e->length);
+    log_error("journal.skipped", "sequence=%" PRIu64 " first_lsn=%" PRIu64 " last_lsn=%" PRIu64
+              " why=\"its replay died twice\"", e->sequence, e->first_lsn, e->last_lsn);
+    if (s->skipped_count == SKIPPED_MAX)
+        memmove(s->skipped, s->skipped + 1, --s->skipped_count * sizeof s->skipped[0]);
+    s->skipped[s->skipped_count++] = e->sequence;
+    return save_skipped(s);
+}
+
 static int
 replay_one(scan *s, const entry *e)
 {
@@ -400,6 +456,27 @@ lost: /* it was readable a moment ago: the disk is going */
     log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " why=reread",
               s->files[e->file].name, e->offset);
     return E_OK;
+}
+
+static int
+replay_carefully(scan *s, const entry *e)
+{
+    crumb   *c = s->order->crumb;
+    uint64_t step = e->sequence + 1;
+    int      rc;
+
+    if (is_skipped(s, e)) {
+        s->report->damaged++;
+        return E_OK;
+    }
+    if (c == NULL)
+        return replay_one(s, e);
+    if (crumb_is_fatal(c, step))
+        return skip(s, e);
+    atomic_store_explicit(&c->at, step, memory_order_relaxed);
+    rc = replay_one(s, e);
+    atomic_store_explicit(&c->at, 0, memory_order_relaxed);
+    return rc;
 }
 
 /* ---- what the journal goes on with ---- */
@@ -500,8 +577,9 @@ journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
         note_torn_tails(s, found);
         report_damage(s);
     }
+    load_skipped(s);
     for (uint64_t i = 0; rc == E_OK && i < s->entry_count; i++)
-        rc = replay_one(s, &s->entries[i]);
+        rc = replay_carefully(s, &s->entries[i]);
     free(s->files);
     free(s->entries);
     free(s->bytes);

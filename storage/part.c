@@ -874,7 +874,8 @@ static int
 load(part *p, journal_report *report)
 {
     journal_config config = { .budget_bytes = p->config.journal_bytes,
-                              .durability = p->config.durability };
+                              .durability = p->config.durability,
+                              .crumb = p->config.crumb };
     uint64_t       trimmed;
     int            rc = load_trimmed(p, &trimmed);
 

@@ -30,6 +30,7 @@ typedef struct part_config {
     uint64_t    cache_bytes;
     uint64_t    series_per_tenant; /* rows of series beyond it are dropped and counted; 0: no bound */
     enum journal_durability durability;
+    crumb      *crumb; /* see journal_config */
     bool        sync_apart; /* the owner calls part_begin_sync and so on; else part_tend does it all */
 } part_config;
 

@@ -113,7 +113,7 @@ read_word(zmsg_t *m, control_word *out)
     if (frame == NULL || zframe_size(frame) != sizeof head)
         return false;
     memcpy(&head, zframe_data(frame), sizeof head);
-    if (head.verb < CONTROL_READY || head.verb > CONTROL_REPLAY)
+    if (head.verb < CONTROL_READY || head.verb > CONTROL_DEATH)
         return false;
     out->verb = (enum control_verb)head.verb;
     out->group = head.group;

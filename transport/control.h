@@ -6,6 +6,7 @@
  *                          "failed" one could not be; text says why, for the log and the exit message
  *   supervisor -> group    "stop"   end as for SIGTERM
  *                          "reload" the options file in RUN has changed
+ *                          "death"  an actor of another process died: its seat says which
  *   tool -> supervisor -> group   "replay"  text: the dead letter that its actor is to take once more
  *
  * A word lost with a dying process is no loss: pidfd decides death, and SIGTERM stops as well.  Never on a data path.
@@ -18,7 +19,7 @@
 
 typedef struct control control;
 
-enum control_verb { CONTROL_READY = 1, CONTROL_FAILED, CONTROL_STOP, CONTROL_RELOAD, CONTROL_REPLAY };
+enum control_verb { CONTROL_READY = 1, CONTROL_FAILED, CONTROL_STOP, CONTROL_RELOAD, CONTROL_REPLAY, CONTROL_DEATH };
 enum { CONTROL_TEXT_MAX = 1024, CONTROL_TOOL = 1 << 30 /* and a pid: the name of a command */ };
 
 typedef struct control_word {

@@ -111,6 +111,15 @@ wire_context(void)
 }
 
 void
+wire_context_warm(void *zmq_ctx)
+{
+    void *socket = zmq_socket(zmq_ctx, ZMQ_PULL);
+
+    if (socket != NULL)
+        (void)zmq_close(socket);
+}
+
+void
 wire_context_close(void *zmq_ctx)
 {
     while (zmq_ctx_term(zmq_ctx) < 0 && errno == EINTR)

@@ -38,6 +38,7 @@ typedef struct wire_counts { /* single writer: the owner's thread */
  * zmq_ctx: the process's one context, made by wire_context(). */
 void *wire_context(void);
 void  wire_context_close(void *zmq_ctx);
+void  wire_context_warm(void *zmq_ctx); /* starts its threads, which the first socket would */
 NODISCARD int wire_slot_create(const char *run_dir, addr who); /* supervisor: the slot file */
 NODISCARD int wire_open(wire **w, void *zmq_ctx, const char *run_dir, addr self);
 void wire_close(wire **w);

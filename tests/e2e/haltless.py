@@ -113,10 +113,16 @@ class Server:
         self.process = None
         return status
 
-    def kill(self):
-        """Pulls the plug: the supervisor and, with it, every process of the server."""
+    def kill(self, all_of_it=True):
+        """Pulls the plug: every process of the server at once.  Or the supervisor alone: the others end as for SIGTERM."""
+        self.process.send_signal(signal.SIGSTOP)        # it starts nobody meanwhile
         pids = self.pids()
         self.process.kill()
+        for pid in pids if all_of_it else []:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.process.wait()
         self.process = None
         for pid in pids:

@@ -167,8 +167,9 @@ def test_kill_of_the_whole_server(own_server, topology, long_run):
         seen = [len(load.acknowledged) for load in loads]
         wait_until(lambda: all(len(load.acknowledged) > n for load, n in zip(loads, seen)), 20)
         time.sleep(0.02 * (i % 5))
-        server.kill()
+        server.kill(all_of_it=i % 2 == 0)               # the lanes are taken over in both cases
         server.start()
+    assert open(server.log_path).read().count("event=node.attached") == kills(topology, long_run)
     for load in loads:
         load.end()
     for machine, load in zip(machines, loads):
@@ -227,3 +228,49 @@ def test_a_crash_leaves_a_report_and_the_server_goes_on(own_server, topology, nu
     assert sum("haltless(" in line for line in log[at + 1:at + 40]) >= 3, log[at:at + 40]
     assert any(re.match(r"  #\d+ actor_main\+\d+ at \S*haltless\(", line) for line in log[at + 1:at + 40]), log[at:at + 40]
     assert any(f"event=actor.exit" in line and f"signal={name}" in line for line in log[at:]), log[at:]
+
+
+def test_a_standby_takes_the_place_of_who_dies(own_server, topology):
+    def standby_of(server):
+        """The process that hosts nobody yet."""
+        hosts = server.actor_pids().values()
+        for pid in server.pids():
+            try:
+                with open(f"/proc/{pid}/cmdline") as f:
+                    if "\0standby:" in f.read() and pid not in hosts:
+                        return pid
+            except OSError:                             # it was about to end
+                pass
+        return None
+
+    server = own_server()
+    tenant = Tenant(server)
+    machine = tenant.machine("M")
+    pusher = Pusher(server, tenant.key()["key"])
+    assert pusher.push([reading("M", timestamp=iso(START))]).status_code == 207
+    for kind in ("query", "ingest", "front"):           # one and the same process can be any of them
+        waits = wait_until(lambda: standby_of(server), 20)
+        log_at = os.path.getsize(server.log_path)
+        victim = server.actor_pids()[kind, 0]
+        # It has to say that it is ready before it is taken; a busy machine takes its time.
+        wait_until(lambda: open(f"/proc/{waits}/wchan").read() not in ("0", ""), 20)
+        time.sleep(0.3 * SLOW)
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: server_pid(server, kind) not in (None, victim), 20)
+        assert server_pid(server, kind) == waits
+        with open(server.log_path) as f:
+            f.seek(log_at)
+            assert f"pid={waits} standby=yes" in f.read()
+    wait_until(lambda: Pusher(server, pusher.key).push([reading("M", timestamp=iso(START + 1))]).status_code == 207, 10)
+    assert len(read_all(tenant, machine)) == 2
+    waits = wait_until(lambda: standby_of(server), 20)
+    os.kill(waits, signal.SIGKILL)                      # nobody needs it, and there is another one
+    assert wait_until(lambda: standby_of(server) not in (None, waits), 20)
+    assert server.stop() == 0
+
+
+@pytest.mark.once
+def test_no_standby_when_none_is_wanted(own_server):
+    server = own_server(flags=["--standby=false"])
+    time.sleep(0.5 * SLOW)
+    assert len(server.pids()) == 1

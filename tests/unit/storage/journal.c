@@ -815,6 +815,62 @@ a_place_that_stays_unreadable_counts_as_damaged_in_the_end(void **state)
     world_set(&world_linux);
 }
 
+/* Block 11 kills whoever replays it, by `signal`, while it is there to be killed. */
+static int
+on_deadly_block(void *ctx, const journal_block *b)
+{
+    if (b->first_lsn == 11)
+        (void)raise(*(const int *)ctx);
+    return 0;
+}
+
+/* A life that opens the journal; how it ended. */
+static int
+life(rig *r, int number)
+{
+    journal_report report;
+    journal       *j;
+    int            status = 0;
+    pid_t          pid = fork();
+
+    if (pid == 0) {
+        (void)signal(number, SIG_DFL);
+        _exit(journal_open(&j, r->dir, &r->config, 0, on_deadly_block, &number, &report) == 0 && report.damaged == 1 ? 0 : 1);
+    }
+    CHECK_EQ(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void
+a_block_whose_replay_dies_twice_of_a_fault_is_set_aside(void **state)
+{
+    rig    r = rig_new(*state);
+    crumb *c = mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(c != MAP_FAILED);
+    rig_open(&r, 0);
+    for (int i = 0; i < 4; i++)
+        put(&r, 100);
+    journal_close(&r.j);
+    r.config.crumb = c;
+    for (int i = 0; i < 5; i++) /* killed from outside, as often as you like: nobody's doing */
+        CHECK(WIFSIGNALED(life(&r, SIGKILL)));
+    for (int i = 0; i < CRUMB_DEATHS_MAX; i++) {
+        CHECK(WIFSIGNALED(life(&r, SIGABRT)));
+        crumb_note_death(c);
+    }
+    CHECK_EQ(life(&r, SIGABRT), 0); /* the third one leaves it out, */
+    memset(c, 0, sizeof *c);
+    CHECK_EQ(life(&r, SIGABRT), 0); /* and so does whoever comes later */
+    rig_open(&r, 0);
+    CHECK_EQ(r.seen.count, 3);
+    CHECK(r.seen.lsn[0] == 1 && r.seen.lsn[1] == 21 && r.seen.lsn[2] == 31);
+    CHECK_EQ(r.report.damaged, 1);
+    put(&r, 100); /* and it goes on */
+    journal_close(&r.j);
+    (void)munmap(c, sizeof *c);
+}
+
 int
 main(void)
 {
@@ -838,6 +894,7 @@ main(void)
         TEST_IN_SCRATCH(blocks_of_another_journal_are_not_ours),
         TEST_IN_SCRATCH(random_damage_loses_only_what_it_hits),
         TEST_IN_SCRATCH(what_was_acknowledged_survives_a_kill),
+        TEST_IN_SCRATCH(a_block_whose_replay_dies_twice_of_a_fault_is_set_aside),
         TEST_IN_SCRATCH(a_disk_that_does_not_read_just_now_is_no_damage),
         TEST_IN_SCRATCH(a_place_that_stays_unreadable_counts_as_damaged_in_the_end),
     };
