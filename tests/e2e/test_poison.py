@@ -90,7 +90,8 @@ def test_a_poison_is_buried_and_everything_else_goes_on(own_server, library, tmp
 @pytest.mark.once
 def test_letters_are_read_and_dropped_without_a_server(own_server, library, tmp_path):
     switch = tmp_path / "poison"
-    server = own_server(env={"LD_PRELOAD": library, "POISON": str(switch)})
+    # Long enough that the message is not late before its third death.
+    server = own_server(env={"LD_PRELOAD": library, "POISON": str(switch)}, flags=["--limits-ingest-wait-ms", "30000"])
     tenant = Tenant(server)
     tenant.machine("M")
     key = tenant.key()["key"]
