@@ -353,11 +353,13 @@ on_timer(ak *k, void *self, const ak_msg *m)
 
     if (m->ctx == &in->seconds) {
         every_second(in);
+        ingest__retain_second(in);
         ak_timer(k, SECOND_NS, &in->seconds);
         return AK_DONE;
     }
     busy = tend(in, IDLE_TENDS) || in->commit != in->tended;
     more = merge(in, busy ? BUSY_MERGES : IDLE_MERGES);
+    more = ingest__retain(in, busy) || more;
     in->idle = busy || more ? 0 : in->idle + 1;
     if (in->idle == IDLE_SETTLE)
         part_settle(in->part);
@@ -443,6 +445,7 @@ static const ak_on on[] = {
     { MSG_ERASE, 0, on_erase },
     { MSG_PROBE, 0, on_probe },
     { MSG_HEADS, AK_READ, ingest__on_heads },
+    { MSG_RETENTION, AK_READ, ingest__on_retention },
     { MSG_CREDIT, AK_READ, ingest__on_credit },
     { MSG_CANCEL, AK_READ, ingest__on_cancel },
     { MSG_TIMER, AK_READ, on_timer },

@@ -3,6 +3,7 @@
  *   ingest.c        the kind: batches, commits, replies, timers
  *   ingest_show.c   what follows a commit: board, watched rows, feeds; and the board's rebuilding
  *   ingest_heads.c  unsealed rows for queries
+ *   ingest_retain.c how long readings are kept
  */
 #ifndef HALTLESS_ACTORS_INGEST_INTERNAL_H
 #define HALTLESS_ACTORS_INGEST_INTERNAL_H
@@ -94,6 +95,9 @@ typedef struct ingest {
     bool          arrivals_changed;
     uint32_t      seconds;
     uint32_t      tended; /* the commit that was the last when the timer tended before */
+    bool          retaining; /* a round of retention is under way */
+    bool          clock_jumped;
+    int64_t       wall_at_us, mono_at_us; /* where the clocks were compared first */
     uint32_t      idle;   /* times that it found nothing new since */
 
     ruleset  rules;
@@ -117,6 +121,11 @@ void ingest__close_shows(ingest *in);
 part_events ingest__events(ingest *in);
 void ingest__show(ingest *in);
 void ingest__save_arrivals(ingest *in);
+
+/* ingest_retain.c */
+void       ingest__retain_second(ingest *in);
+bool       ingest__retain(ingest *in, bool busy); /* true: there is more of this round */
+ak_verdict ingest__on_retention(ak *k, void *self, const ak_msg *m);
 
 /* ingest_heads.c */
 ak_verdict ingest__on_heads(ak *k, void *self, const ak_msg *m);

@@ -593,9 +593,18 @@ op_readings_delete(reg_call *c)
     return 204;
 }
 
+static uint16_t
+op_retention_set(reg_call *c)
+{
+    reg_audit(c, "tenant", NULL, reg_text(c, "details"));
+    pack_nil(c->out);
+    return 204;
+}
+
 const reg_op_fn reg_machine_ops[] = {
     { REG_MACHINE_LIST, op_machine_list },     { REG_MACHINE_CREATE, op_machine_create },
     { REG_MACHINE_GET, op_machine_get },       { REG_MACHINE_UPDATE, op_machine_update },
     { REG_MACHINE_DELETE, op_machine_delete }, { REG_READINGS_DELETE, op_readings_delete },
+    { REG_RETENTION_SET, op_retention_set },
     { 0 },
 };

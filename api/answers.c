@@ -322,6 +322,26 @@ static const field  ingested_fields[] = {
 };
 static const schema ingested_schema = { "Ingested", ingested_fields };
 
+static const field kept_fields[] = {
+    IS("metric_pattern", STRING, NULL),
+    IS_OR_NULL("raw_days", INTEGER, "null: for ever"),
+    IS_OR_NULL("rollup_days", INTEGER, "null: for ever"),
+    { 0 },
+};
+static const field kept_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, kept_fields, NULL }, { 0 } };
+static const field over_fields[] = {
+    IS("readings", INTEGER, "That are over"),
+    IS("rollup_readings", INTEGER, "Whose hours are over too"),
+    IS("complete", BOOLEAN, "false: there are more than were looked at"),
+    { 0 },
+};
+static const field retained_fields[] = {
+    LIST("policies", kept_item),
+    { "preview", FIELD_OBJECT, MAYBE_NULL, 0, 0, NULL, over_fields, "Of a PUT" },
+    { 0 },
+};
+static const schema retained_schema = { "RetentionInForce", retained_fields };
+
 static const field health_fields[] = { IS("status", STRING, NULL), { 0 } };
 static const schema health_schema = { "Health", health_fields };
 
@@ -381,6 +401,8 @@ const description descriptions[] = {
     { GET,     "/alerts/{id}/comments",         &comment_list,    NULL, NULL },
     { POST,    "/alerts/{id}/comments",         &comment_schema,  NULL, NULL },
     { POST,    "/ingest",                       &ingested_schema, &ingest_schema, "application/json|application/x-ndjson|application/msgpack" },
+    { GET,     "/settings/retention",           &retained_schema, NULL, NULL },
+    { PUT,     "/settings/retention",           &retained_schema, NULL, NULL },
     { GET,     "!/healthz",                     &health_schema,   NULL, NULL },
     { 0 },
 };

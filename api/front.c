@@ -251,6 +251,7 @@ static const ak_on on[] = {
     { MSG_REG_DONE, AK_READ, on_reply },
     { MSG_WORK_DONE, AK_READ, on_reply },
     { MSG_PROBED, AK_READ, on_reply },
+    { MSG_RETAINED, AK_READ, on_reply },
     { MSG_DELIVERED, AK_READ, on_reply },
     { MSG_FAIL, AK_READ, on_reply },
     { MSG_LATE, AK_READ, on_reply },

@@ -15,12 +15,12 @@
 enum { SEGMENTS_MAX = 8, ENDPOINTS_MAX = 256 };
 
 extern const route account_routes[], alerts_routes[], channels_routes[], describe_routes[], docs_routes[], erase_routes[], escalations_routes[], fleet_routes[],
-    groups_routes[], ingest_routes[], keys_routes[], machines_routes[], ops_routes[], readings_routes[],
+    groups_routes[], ingest_routes[], keys_routes[], machines_routes[], ops_routes[], readings_routes[], retention_routes[],
     rules_routes[], users_routes[], ws_routes[];
 
 const route *const all_routes[] = {
     account_routes, alerts_routes,   fleet_routes, ingest_routes, keys_routes, machines_routes,
-    describe_routes, docs_routes, erase_routes, groups_routes, ops_routes,     readings_routes, rules_routes, users_routes,  ws_routes,
+    describe_routes, docs_routes, erase_routes, groups_routes, ops_routes,     readings_routes, retention_routes, rules_routes, users_routes,  ws_routes,
     channels_routes, escalations_routes, NULL,
 };
 

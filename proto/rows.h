@@ -183,6 +183,33 @@ typedef struct erase_ask {
 } erase_ask;
 _Static_assert(sizeof(erase_ask) == 32, "layout");
 
+/* ---- MSG_RETENTION: front -> ingest, and its answer MSG_RETAINED ---------------------------
+ * retention_ask, then len bytes of rules: retain_row, pattern, one behind the other.
+ * retained, then the rules that are in force. */
+enum retention_op { RETENTION_GET, RETENTION_PREVIEW, RETENTION_SET };
+typedef struct retention_ask {
+    uint32_t tenant;
+    uint32_t op;
+    uint32_t len;
+    uint32_t spare;
+} retention_ask;
+_Static_assert(sizeof(retention_ask) == 16, "layout");
+typedef struct retain_row {
+    uint32_t raw_days;    /* 0: for ever */
+    uint32_t rollup_days; /* 0: for ever */
+    uint32_t pattern_len;
+} retain_row;
+_Static_assert(sizeof(retain_row) == 12, "layout");
+typedef struct retained {
+    int32_t  rc;
+    uint32_t complete; /* the preview looked at everything */
+    uint64_t readings;        /* that would go */
+    uint64_t rollup_readings; /* whose hours would go too */
+    uint32_t len;             /* bytes of rules */
+    uint32_t spare;
+} retained;
+_Static_assert(sizeof(retained) == 32, "layout");
+
 /* ---- MSG_HEADS: query -> ingest -------------------------------------------------------
  * heads_ask, then u32 series[series_count].  Answer: parts of head_rows, each of one series and kind; the final part
  * has series 0, rows 0.  With sum_us, the rows of a series may be summed up in pieces that do not cross a multiple of it:

@@ -297,10 +297,24 @@ shrink(heads *h, head *d, uint32_t kept)
     if (d->count >= d->ripe_at && kept < d->ripe_at) {
         leave_ripe(h, d);
         d->ripe_before = d->ripe_after = 0;
+        if (d->ripe_at < HEAD_RIPE_MIN) /* it was made ripe before its time */
+            d->ripe_at = HEAD_RIPE_MIN;
     }
     h->row_count -= d->count - kept;
     d->count = kept;
     d->ordered = 0;
+}
+
+void
+heads_ripen(heads *h, uint32_t at)
+{
+    head *d = at_number(h, at);
+
+    ASSERT(d->series != 0 && d->count > 0);
+    if (d->count >= d->ripe_at)
+        return;
+    d->ripe_at = d->count;
+    ripen(h, at);
 }
 
 uint32_t

@@ -41,6 +41,8 @@ uint32_t heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us);
 void     heads_prefetch(const heads *h, uint32_t at);
 void     heads_prefetch_row(const heads *h, uint32_t at);
 
+/* It counts as ripe from now on, whatever its rows. */
+void     heads_ripen(heads *h, uint32_t at);
 /* Other rows in place of the head's, as many or fewer: the same by time, of equal times the last. */
 void     heads_replace(heads *h, uint32_t at, const head_row *rows, uint32_t count);
 /* All its times increase. */

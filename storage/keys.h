@@ -8,7 +8,8 @@
  *   series    | series |   -> version u8 | zeros[3] | machine u32 | tenant u32 | metric_len u16 | unit_len u16
  *             +--------+      | defined_lsn u64 | metric | unit          (little-endian)
  *   latest    | series |   -> version u8 | zeros[7] | time i64 | value f64 | lsn u64 | sealed_lsn u64
- *   meta      "trimmed"    -> version u8 | zeros[7] | lsn u64: the journal holds what comes behind it
+ *   meta      "retention/" tenant u32 (big-endian) -> rules, as in retain.h
+ *             "trimmed"    -> version u8 | zeros[7] | lsn u64: the journal holds what comes behind it
  *
  * A day is a UTC day: floor(time / 86 400 s).  A chunk's lsn is that of the last row that was accepted into it; its
  * generation is 0 as it is sealed, and one more than the greatest of what it was merged from.  So chunk keys are never

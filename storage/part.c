@@ -197,6 +197,7 @@ static inline void
 show_row(part *p, uint32_t number, series *s, const head_row *row, uint64_t lsn)
 {
     s->head = heads_append(p->heads, s->head, number, row, lsn);
+    p->newest_us = row->time_us > p->newest_us ? row->time_us : p->newest_us;
     if (row->time_us >= s->latest_us || s->latest_lsn == 0) {
         s->latest_us = row->time_us;
         s->latest = row->value;
@@ -774,6 +775,7 @@ load_latest(part *p, view key, view value)
         return E_BAD;
     s = series_at(p->map, load_be32(key.at));
     s->latest_us = v.time_us;
+    p->newest_us = v.lsn != 0 && v.time_us > p->newest_us ? v.time_us : p->newest_us;
     s->latest = v.value;
     s->latest_lsn = v.lsn;
     s->sealed_lsn = v.sealed_lsn;
@@ -800,6 +802,15 @@ load_erased(part *p, view key, view value)
                                      .lsn = load_be64(key.at) });
     p->next_lsn = max_u64(p->next_lsn, load_be64(key.at) + 1);
     return E_OK;
+}
+
+/* Of `meta`, what is not read by its name. */
+static int
+load_meta(part *p, view key, view value)
+{
+    if (key.len != 14 || memcmp(key.at, "retention/", 10) != 0)
+        return E_OK;
+    return part_retain_loaded(p, load_be32(key.at + 10), value);
 }
 
 /* Each record of a family; a bad one is skipped and counted. */
@@ -885,6 +896,8 @@ load(part *p, journal_report *report)
         rc = load_family(p, PART_LATEST, load_latest);
     if (rc == E_OK)
         rc = load_family(p, PART_ERASED, load_erased);
+    if (rc == E_OK)
+        rc = load_family(p, PART_META, load_meta);
     p->shown_lsn = trimmed;
     if (rc == E_OK)
         rc = journal_open(&p->journal, p->dir, &config, trimmed, replay_block, p, report);
@@ -911,6 +924,8 @@ part_open(part **out, const part_config *config, const part_events *events, jour
     p->config.dir = NULL; /* borrowed for the call */
     p->events = events != NULL ? *events : (part_events){ 0 };
     p->next_lsn = 1;
+    p->newest_us = INT64_MIN;
+    p->retain_day = INT32_MIN;
     p->map = series_new();
     p->heads = heads_new();
     rc = fs_path(p->dir, "%s/part.%u", config->dir, config->number);
@@ -954,6 +969,7 @@ part_abandon(part **pp)
     free(p->erasures);
     free(p->merges);
     free(p->gathered);
+    part_retain_free(p);
     free(p);
     *pp = NULL;
 }
@@ -1004,6 +1020,12 @@ part_head_by_time(part *p, uint32_t number)
     return part_head(p, number);
 }
 
+int64_t
+part_newest_us(const part *p)
+{
+    return p->newest_us;
+}
+
 uint64_t
 part_sealed_seq(const part *p)
 {
@@ -1048,5 +1070,6 @@ part_stat(const part *p, part_stats *out)
                          .replayed_rows = p->replayed_rows,
                          .merged_chunks = p->merged_chunks,
                          .erasures = p->erasure_count,
-                         .merges_waiting = p->merge_end - p->merge_first };
+                         .merges_waiting = p->merge_end - p->merge_first,
+                         .retained_readings = p->retained_readings };
 }

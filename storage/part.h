@@ -98,6 +98,18 @@ bool part_merge_waits(const part *p); /* there is something to merge */
 /* The owner has been idle: memory goes into table files, and files with much that was merged away are compacted. */
 void part_settle(part *p);
 
+/* How long readings of a tenant are kept (retain.h has the bytes).  Set: durable.  A piece of what is over goes; true:
+ * there is more of this round.  E_BAD: no rules; E_AGAIN: not now. */
+typedef struct retain_preview {
+    uint64_t readings, rollup_readings; /* that would go, that would lose their hours */
+    bool     complete;
+} retain_preview;
+NODISCARD int part_retain_set(part *p, uint32_t tenant, view rules);
+view          part_retain_rules(const part *p, uint32_t tenant);
+NODISCARD int part_retain_preview(part *p, uint32_t tenant, view rules, int64_t horizon_us, retain_preview *out);
+bool          part_retain(part *p, int64_t horizon_us, int *rc);
+int64_t       part_newest_us(const part *p); /* time of the newest reading; INT64_MIN: none */
+
 /* Trimming needs RocksDB's log synced, which takes as long as a disk takes: begin, then part_sync() from any one
  * thread while the owner goes on, then end.  Begin: false when there is nothing to trim. */
 bool part_begin_sync(part *p);
@@ -121,7 +133,7 @@ uint32_t  part_erasures(const part *p, uint32_t series, erased_row *out, uint32_
 typedef struct part_stats {
     uint64_t series, head_rows, head_bytes, chunks, chunk_bytes, journal_bytes, journal_syncs, journal_used;
     uint64_t replayed_rows;
-    uint64_t merged_chunks, erasures, merges_waiting;
+    uint64_t merged_chunks, erasures, merges_waiting, retained_readings;
 } part_stats;
 void part_stat(const part *p, part_stats *out);
 

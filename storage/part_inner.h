@@ -8,6 +8,7 @@
 #include "storage/heads.h"
 #include "storage/keys.h"
 #include "storage/part.h"
+#include "storage/retain.h"
 #include "storage/rocks.h"
 #include "storage/rollup.h"
 #include "storage/series.h"
@@ -69,6 +70,14 @@ typedef struct erasure {
 
 enum { ERASURES_MAX = 1 << 16, MERGES_MAX = 1 << 16 };
 
+typedef struct tenant_rules {
+    uint32_t    tenant;
+    uint32_t    count;
+    uint8_t    *bytes; /* owned; the rules point into it */
+    size_t      len;
+    retain_rule rules[RETAIN_RULES_MAX];
+} tenant_rules;
+
 /* A day of a series whose chunks may be merged. */
 typedef struct merge_task {
     uint32_t series;
@@ -127,6 +136,14 @@ struct part {
     uint32_t     merge_tries;  /* sets of the day in front that were rewritten */
     uint64_t     dead_rows;    /* of chunks that were merged away since the last compaction that was asked for */
     uint64_t     settled_seq;
+    tenant_rules **tenants; /* rules of retention */
+    uint32_t     tenant_count;
+    uint32_t     retain_head; /* series whose heads were looked at, 0 at the begin of a round */
+    int32_t      retain_day; /* where a round of retention goes on */
+    uint32_t     retain_series;
+    bool         retain_entered, retain_raw, retain_did; /* of that day */
+    uint64_t     retained_readings;
+    int64_t      newest_us;
 };
 
 /* ---- part_seal.c ---- */
@@ -134,6 +151,7 @@ struct part {
 /* 1..CHUNK_ROWS_MAX rows of one day, times increasing, as a chunk and its rollup; the bytes of both. */
 size_t part_put_chunk(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, const head_row *rows, uint32_t count,
                       bool squeeze);
+void   part_put_rollup(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, const rollup *r);
 /* Rows in order of acceptance become rows by time, of equal times the last: they, or a buffer of p's. */
 const head_row *part_ordered(part *p, const head_row *rows, uint32_t *count);
 
@@ -148,7 +166,12 @@ uint64_t part_erase_unstored(const part *p); /* the oldest lsn; 0: none */
 void     part_erase_forget(part *p, uint32_t at);
 
 /* ---- part_merge.c ---- */
+void part_merge_day(part *p, uint32_t series, int32_t day); /* puts it in line */
 void part_merge_note(part *p, uint32_t series, const chunk_summary *sealed);
+
+/* ---- part_retain.c ---- */
+NODISCARD int part_retain_loaded(part *p, uint32_t tenant, view bytes);
+void          part_retain_free(part *p);
 
 /* ---- part_read.c ---- */
 part_reader *part_reader_inside(part *p); /* of the owner itself; free it by part_reader_close */

@@ -33,8 +33,8 @@ enum {
 
 /* ---- what is in line ---- */
 
-static void
-push(part *p, uint32_t number, int32_t day)
+void
+part_merge_day(part *p, uint32_t number, int32_t day)
 {
     if (p->merges == NULL) {
         p->merges = malloc(MERGES_MAX * sizeof *p->merges);
@@ -60,18 +60,18 @@ part_merge_note(part *p, uint32_t number, const chunk_summary *sealed)
     bool    is_newest = s->latest_lsn == 0 || day >= key_day(s->latest_us);
 
     if (!is_newest) {
-        push(p, number, day);
+        part_merge_day(p, number, day);
         return;
     }
     if (s->smalls > 0 && s->small_day != (uint16_t)day) {
-        push(p, number, day - (int32_t)(uint16_t)((uint16_t)day - s->small_day));
+        part_merge_day(p, number, day - (int32_t)(uint16_t)((uint16_t)day - s->small_day));
         s->smalls = 0;
     }
     s->small_day = (uint16_t)day;
     if (sealed->count >= FULL || ++s->smalls < SMALLS)
         return;
     s->smalls = 0;
-    push(p, number, day);
+    part_merge_day(p, number, day);
 }
 
 bool
@@ -470,6 +470,29 @@ erase_from(part *p, erasure *e, const chunk_summary *c, day_chunks *d)
     return E_OK;
 }
 
+/* Of readings whose rows are gone an hour goes when any of it is deleted. */
+static int
+erase_hours(part *p, const erasure *e, const chunk_summary *c, const day_chunks *d)
+{
+    rollup    left = *chunk_cursor_rollup(d->cursor);
+    bool      any = rollup_leave_out(&left, e->from_us, e->to_us);
+    rewriting w;
+    int       rc = E_OK;
+
+    if (any && left.whole.count == c->count)
+        return E_OK; /* none of its hours */
+    begin(&w, p, e->series);
+    delete_chunk(&w, e->series, c);
+    if (any)
+        part_put_rollup(p, w.batch,
+                        &(chunk_key){ key_day(left.whole.first_us), e->series, left.whole.first_us,
+                                      (uint16_t)(c->gen + 1), c->lsn },
+                        &left);
+    rc = commit(&w);
+    end(&w);
+    return rc;
+}
+
 static int
 forget(part *p, uint32_t at)
 {
@@ -504,9 +527,9 @@ erase_some(part *p, uint32_t at)
            (rc = more = chunk_cursor_next(d.cursor, &s)) == 1) {
         if (s.first_us > e->done_us)
             e->done_us = s.first_us; /* those that begin there are looked at again, should this end here */
-        if (s.lsn > e->lsn || s.last_us < e->from_us || s.gen >= KEY_GEN_MAX || chunk_cursor_rollup(d.cursor)->bare)
+        if (s.lsn > e->lsn || s.last_us < e->from_us || s.gen >= KEY_GEN_MAX)
             continue;
-        rc = erase_from(p, e, &s, &d);
+        rc = chunk_cursor_rollup(d.cursor)->bare ? erase_hours(p, e, &s, &d) : erase_from(p, e, &s, &d);
         rewritten++;
     }
     close_day(&d);

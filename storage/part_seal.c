@@ -117,6 +117,17 @@ put_in(part *p, rocksdb_writebatch_t *batch, enum part_family family, const uint
                               len);
 }
 
+void
+part_put_rollup(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, const rollup *r)
+{
+    uint8_t key[KEY_CHUNK_LEN], value[ROLLUP_BYTES_MAX];
+    size_t  len = rollup_encode(value, r);
+
+    key_put_chunk(key, *k);
+    rocksdb_writebatch_put_cf(batch, p->rocks->cf[PART_ROLLUPS], (const char *)key, sizeof key, (const char *)value,
+                              len);
+}
+
 size_t
 part_put_chunk(part *p, rocksdb_writebatch_t *batch, const chunk_key *k, const head_row *rows, uint32_t count,
                bool squeeze)

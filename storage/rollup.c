@@ -159,6 +159,75 @@ rollup_make(rollup *r, const head_row *rows, uint32_t count, bool hours, const c
     }
 }
 
+/* ---- sums of sums ---- */
+
+/* Chan: the spread of two sets from theirs. */
+static chunk_summary
+joined(const chunk_summary *a, const chunk_summary *b)
+{
+    const chunk_summary *first = a->first_us <= b->first_us ? a : b;
+    const chunk_summary *last = a->last_us > b->last_us ? a : b;
+    double               n = (double)a->count + b->count;
+    double               d = b->sum / b->count - a->sum / a->count;
+
+    return (chunk_summary){ .lsn = max_u64(a->lsn, b->lsn),
+                            .count = a->count + b->count,
+                            .gen = a->gen > b->gen ? a->gen : b->gen,
+                            .first_us = first->first_us,
+                            .last_us = last->last_us,
+                            .first = first->first,
+                            .last = last->last,
+                            .min = a->min < b->min ? a->min : b->min,
+                            .max = a->max > b->max ? a->max : b->max,
+                            .sum = a->sum + b->sum,
+                            .m2 = a->m2 + b->m2 + d * d * a->count * b->count / n };
+}
+
+static void
+sum_up_hours(rollup *r)
+{
+    r->whole = r->hour[0];
+    for (uint32_t i = 1; i < r->hours; i++)
+        r->whole = joined(&r->whole, &r->hour[i]);
+}
+
+void
+rollup_join(rollup *a, const rollup *b)
+{
+    rollup   out = { .bare = a->bare };
+    uint32_t i = 0, j = 0;
+
+    while (i < a->hours || j < b->hours) {
+        int64_t x = i < a->hours ? hour_end(a->hour[i].first_us) : INT64_MAX;
+        int64_t y = j < b->hours ? hour_end(b->hour[j].first_us) : INT64_MAX;
+
+        ASSERT(out.hours < ROLLUP_HOURS_MAX);
+        out.hour[out.hours++] = x < y   ? a->hour[i]
+                                : y < x ? b->hour[j]
+                                        : joined(&a->hour[i], &b->hour[j]);
+        i += x <= y;
+        j += y <= x;
+    }
+    sum_up_hours(&out);
+    *a = out;
+}
+
+bool
+rollup_leave_out(rollup *r, int64_t from_us, int64_t to_us)
+{
+    uint32_t kept = 0, before = r->hours;
+    uint64_t lsn = r->whole.lsn;
+
+    for (uint32_t i = 0; i < r->hours; i++)
+        if (r->hour[i].last_us < from_us || r->hour[i].first_us >= to_us)
+            r->hour[kept++] = r->hour[i];
+    r->hours = kept;
+    if (kept > 0 && kept < before)
+        sum_up_hours(r);
+    r->whole.lsn = lsn;
+    return kept > 0;
+}
+
 /* ---- bytes ---- */
 
 /* What the next one is told against. */
@@ -347,6 +416,12 @@ judge_head(view value, rollup_head *h)
     if (h->hours > ROLLUP_HOURS_MAX || h->unit >= COUNT_OF(units) || h->flags >= 2 * BARE)
         return err(E_BAD, "a rollup's head is out of bounds");
     return E_OK;
+}
+
+bool
+rollup_is_bare(view value)
+{
+    return value.len >= sizeof(rollup_head) && (value.at[offsetof(rollup_head, flags)] & BARE) != 0;
 }
 
 int

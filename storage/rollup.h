@@ -48,6 +48,13 @@ size_t rollup_encode(uint8_t *out, const rollup *r); /* out has ROLLUP_BYTES_MAX
 /* Judges it against its key.  E_BAD, E_NEWER. */
 NODISCARD int rollup_read(rollup *r, const chunk_key *k, view value);
 
+/* b's hours come to a's, which are of the same day; both have hours. */
+void rollup_join(rollup *a, const rollup *b);
+/* The hours that reach into [from, to) go; false: none is left. */
+bool rollup_leave_out(rollup *r, int64_t from_us, int64_t to_us);
+/* Of stored bytes, without judging them. */
+bool rollup_is_bare(view value);
+
 /* What is said of a run of rows, times increasing; the sum is off by an ulp of itself at most, or not finite; m2 is
  * nought unless it is wanted. */
 chunk_summary rollup_sum(const head_row *rows, uint32_t count, bool with_spread);

@@ -1,6 +1,6 @@
 /* differ.c - readings go in by every way, and every query must say what a naive memory says.
  *
- *   ops      in order, late, the same time again, deletes; seals, merges; a crash, a clean stop
+ *   ops      in order, late, the same time again, deletes; seals, merges, retention; a crash, a clean stop
  *   answers  raw and every aggregation, buckets of every kind, both orders, limits, several series folded
  *
  * The memory is one sorted array a series.  `--long [SECONDS]` goes on with new seeds; `--seed N` runs one.
@@ -264,6 +264,46 @@ erase_some(rig *r)
     }
     CHECK_OK(part_stage_erase(r->p, &(part_erased){ series, count, from, to }, &source, &lsn));
     r->erases++;
+}
+
+static void
+until_retained(rig *r, int64_t horizon_us)
+{
+    int  rc = E_OK;
+    bool more;
+
+    do {
+        more = part_retain(r->p, horizon_us, &rc);
+        CHECK_OK(rc);
+        (void)part_tend(r->p, &rc);
+        CHECK_OK(rc);
+    } while (more);
+}
+
+/* One series, or all: what is older than some days goes, never the newest of a series. */
+static void
+retain(rig *r)
+{
+    uint32_t   s = (uint32_t)below(SERIES + 1);
+    retain_row row = { .raw_days = 1 + (uint32_t)below(4), .pattern_len = s == 0 ? 1 : 2 };
+    uint8_t    rules[32];
+    int64_t    newest = INT64_MAX, limit_us;
+
+    row.rollup_days = row.raw_days;
+    memcpy(rules, &row, sizeof row);
+    snprintf((char *)rules + sizeof row, sizeof rules - sizeof row, s == 0 ? "*" : "m%u", s);
+    for (uint32_t i = 1; i <= SERIES; i++)
+        if ((s == 0 || s == i) && r->m[i].count > 0 && r->m[i].times[r->m[i].count - 1] < newest)
+            newest = r->m[i].times[r->m[i].count - 1];
+    if (newest == INT64_MAX)
+        return;
+    CHECK_OK(part_retain_set(r->p, 1, view_of(rules, sizeof row + row.pattern_len)));
+    until_retained(r, newest);
+    limit_us = (key_day(newest) - (int64_t)row.raw_days) * KEY_DAY_US;
+    for (uint32_t i = 1; i <= SERIES; i++)
+        if (s == 0 || s == i)
+            memory_erase(&r->m[i], INT64_MIN, limit_us);
+    CHECK_OK(part_retain_set(r->p, 1, (view){ 0 }));
 }
 
 static void
@@ -729,6 +769,8 @@ run(const char *dir, uint64_t seed, bool say)
         latest_is_right(&r);
         if (what < 14)
             work(&r);
+        if (what == 18)
+            retain(&r);
         if (what == 19) {
             rig_close(&r, below(2));
             rig_open(&r);
