@@ -21,7 +21,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { WRITE_ATTEMPTS = 3, IDLE_TENDS = 4, SAVE_EVERY_S = 10, BUSY_MERGES = 2, IDLE_MERGES = 16, IDLE_SETTLE = 3 };
+enum { WRITE_ATTEMPTS = 3, IDLE_TENDS = 4, SAVE_EVERY_S = 10, BUSY_MERGES = 2, IDLE_MERGES = 16, IDLE_MERGE = 2, IDLE_SETTLE = 3 };
 #define TEND_NS   (20ull * 1000000)
 #define MERGE_NS  (3ull * 1000000)
 #define SECOND_NS 1000000000ull
@@ -237,6 +237,33 @@ merge(ingest *in, int pieces)
 }
 
 static void
+compact_done(ak *k, void *self, void *job)
+{
+    (void)k;
+    (void)self;
+    part_end_compact(job);
+}
+
+static void
+compact(void *job)
+{
+    part_compact(job);
+}
+
+/* Nobody has written for a while. */
+static void
+settle(ingest *in)
+{
+    ak_io_begin(in->k);
+    part_settle(in->part);
+    ak_io_end(in->k);
+    if (!part_begin_compact(in->part))
+        return;
+    if (ak_help(in->k, compact, compact_done, in->part) < 0)
+        part_end_compact(in->part); /* no helper to be had: some other time */
+}
+
+static void
 sync_done(ak *k, void *self, void *job)
 {
     ingest *in = self;
@@ -360,9 +387,11 @@ on_timer(ak *k, void *self, const ak_msg *m)
     busy = tend(in, IDLE_TENDS) || in->commit != in->tended;
     more = merge(in, busy ? BUSY_MERGES : IDLE_MERGES);
     more = ingest__retain(in, busy) || more;
-    in->idle = busy || more ? 0 : in->idle + 1;
+    in->idle = busy ? 0 : in->idle + !more;
+    if (in->idle == IDLE_MERGE && !more && part_merge_rest(in->part))
+        more = true;
     if (in->idle == IDLE_SETTLE)
-        part_settle(in->part);
+        settle(in);
     in->tended = in->commit;
     /* An idle server hardly wakes. */
     ak_timer(k, busy ? TEND_NS : more ? MERGE_NS : SECOND_NS, &in->tending);
@@ -457,7 +486,7 @@ const ak_kind ingest_kind = {
     .self_size = sizeof(ingest),
     .number = KIND_INGEST,
     .ordered = true,
-    .helpers = 2, /* blocks; syncs before a trim */
+    .helpers = 3, /* blocks; syncs before a trim; compaction */
     .on = on,
     .init = init,
     .flush = flush,

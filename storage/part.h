@@ -95,8 +95,15 @@ bool part_tend(part *p, int *rc);
  * True: there is more. */
 bool part_merge(part *p, int *rc);
 bool part_merge_waits(const part *p); /* there is something to merge */
-/* The owner has been idle: memory goes into table files, and files with much that was merged away are compacted. */
+/* The owner has been idle: small chunks that would have waited for more of their kind are merged; true: there are such. */
+bool part_merge_rest(part *p);
+/* Memory goes into table files. */
 void part_settle(part *p);
+/* Then files in which much was merged away are compacted, by any one thread while the owner goes on.  Begin: false when
+ * there is nothing to do. */
+bool part_begin_compact(part *p);
+void part_compact(part *p);
+void part_end_compact(part *p);
 
 /* How long readings of a tenant are kept (retain.h has the bytes).  Set: durable.  A piece of what is over goes; true:
  * there is more of this round.  E_BAD: no rules; E_AGAIN: not now. */

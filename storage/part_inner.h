@@ -136,6 +136,7 @@ struct part {
     uint32_t     merge_tries;  /* sets of the day in front that were rewritten */
     uint64_t     dead_rows;    /* of chunks that were merged away since the last compaction that was asked for */
     uint64_t     settled_seq;
+    bool         compacting; /* between part_begin_compact and part_end_compact */
     tenant_rules **tenants; /* rules of retention */
     uint32_t     tenant_count;
     uint32_t     retain_head; /* series whose heads were looked at, 0 at the begin of a round */

@@ -30,6 +30,7 @@ enum {
     ERASE_CHUNKS = 4,
     DEAD_ROWS = 1 << 20,    /* merged away, before files are compacted for it */
 };
+#define COMPACT_BYTES_MAX ((uint64_t)512 << 20)
 
 /* ---- what is in line ---- */
 
@@ -255,7 +256,7 @@ choose_smalls(const day_chunks *d, uint32_t from, uint32_t to, bool is_over, chu
         take(d, set, i);
     }
     /* Each row is rewritten a few times at most: what there is grows by half. */
-    return set->count >= 2 && (is_over || (set->count >= SMALLS - 1 && set->rows * 2 >= greatest * 3)) && is_closed(d, set);
+    return set->count >= 2 && (is_over || set->rows * 2 >= greatest * 3) && is_closed(d, set);
 }
 
 static bool
@@ -580,6 +581,21 @@ part_merge(part *p, int *rc)
 
 /* ---- settling ---- */
 
+bool
+part_merge_rest(part *p)
+{
+    for (uint32_t number = 1; number <= series_count(p->map); number++) {
+        series *s = series_at(p->map, number);
+        int32_t newest = s->latest_lsn != 0 ? key_day(s->latest_us) : 0;
+
+        if (s->smalls < 2 || p->merge_end - p->merge_first == MERGES_MAX)
+            continue;
+        part_merge_day(p, number, newest - (int32_t)(uint16_t)((uint16_t)newest - s->small_day));
+        s->smalls = 0;
+    }
+    return part_merge_waits(p);
+}
+
 static void
 flush(part *p, rocksdb_flushoptions_t *o, enum part_family family)
 {
@@ -592,9 +608,10 @@ flush(part *p, rocksdb_flushoptions_t *o, enum part_family family)
 void
 part_settle(part *p)
 {
-    static const enum part_family families[] = { PART_CHUNKS, PART_ROLLUPS, PART_LATEST, PART_SERIES };
+    /* All of them: a log file stays as long as one family has something of it in memory alone. */
+    static const enum part_family families[] = { PART_CHUNKS, PART_ROLLUPS, PART_LATEST,
+                                                 PART_SERIES, PART_META,    PART_ERASED };
     rocksdb_flushoptions_t *o;
-    char                   *text = NULL;
     uint64_t                seq;
 
     if (p->broken < 0 || p->syncing || part_db_space(p->dir) < 0) {
@@ -610,12 +627,43 @@ part_settle(part *p)
     for (uint32_t i = 0; i < COUNT_OF(families); i++)
         flush(p, o, families[i]);
     rocksdb_flushoptions_destroy(o);
-    if (p->dead_rows < DEAD_ROWS)
-        return;
+}
+
+/* ---- compaction ---- */
+
+/* Files that lie in one level are never compacted by themselves for what was merged away in them.  A database that has
+ * grown beyond that has levels, and RocksDB at it all the time. */
+bool
+part_begin_compact(part *p)
+{
+    part_stats s;
+
+    if (p->compacting || p->broken < 0 || p->dead_rows < DEAD_ROWS)
+        return false;
+    part_stat(p, &s);
+    if (s.chunk_bytes > COMPACT_BYTES_MAX || part_db_space(p->dir) < 0) {
+        err_clear();
+        return false;
+    }
     p->dead_rows = 0;
-    rocksdb_suggest_compact_range_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS], NULL, 0, NULL, 0, &text);
-    rocksdb_free(text);
-    text = NULL;
-    rocksdb_suggest_compact_range_cf(p->rocks->db, p->rocks->cf[PART_ROLLUPS], NULL, 0, NULL, 0, &text);
-    rocksdb_free(text);
+    p->compacting = true;
+    return true;
+}
+
+void
+part_compact(part *p)
+{
+    part_db_enter(p->db); /* who has to exchange the handle waits for it */
+    if (p->rocks->db != NULL) {
+        rocksdb_compact_range_cf(p->rocks->db, p->rocks->cf[PART_CHUNKS], NULL, 0, NULL, 0);
+        rocksdb_compact_range_cf(p->rocks->db, p->rocks->cf[PART_ROLLUPS], NULL, 0, NULL, 0);
+    }
+    part_db_leave(p->db);
+}
+
+void
+part_end_compact(part *p)
+{
+    ASSERT(p->compacting);
+    p->compacting = false;
 }
