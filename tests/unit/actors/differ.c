@@ -326,6 +326,7 @@ work(rig *r)
             r->merges++;
         break;
     default:
+        (void)part_merge_rest(r->p);
         part_settle(r->p);
     }
     CHECK_OK(rc);
