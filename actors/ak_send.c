@@ -90,7 +90,10 @@ ak_reserve(ak *k, addr to, uint16_t type, uint32_t room)
     if (o == NULL || o->policy == EDGE_REPLY)
         return NULL;
     if (ak__latest_waits(o) || !lane_fits(o->lane, envelope_record_len(room) + o->shed_below)) {
-        count_add(k->counters, o->policy == EDGE_WAIT ? COUNT_FULL : COUNT_SHED, 1);
+        if (o->policy == EDGE_WAIT)
+            ak__count_full(k, o);
+        else
+            ak__count_shed(k, o);
         return NULL;
     }
     e = ak__envelope(k, o, type, 0);
