@@ -522,7 +522,7 @@ garbage_of_a_peer_is_counted_and_survived(void **state)
             noise[j] = (uint8_t)((j * 2654435761u + i * 40503u) >> 9);
         if (i % 3 == 0)
             CHECK(zmq_send(mad, noise, i * 3, ZMQ_SNDMORE) >= 0);
-        CHECK(zmq_send(mad, &h, i % 2 == 0 ? sizeof h : i % 40, i % 5 == 0 ? 0 : ZMQ_SNDMORE) >= 0);
+        CHECK(zmq_send(mad, &h, i % 2 == 0 ? sizeof h : i % sizeof h, i % 5 == 0 ? 0 : ZMQ_SNDMORE) >= 0);
         if (i % 5 != 0)
             CHECK(zmq_send(mad, noise, (i * 7) % sizeof noise, 0) >= 0);
         turn(&x);
