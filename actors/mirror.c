@@ -68,6 +68,7 @@ struct mirror {
     uint32_t       tables;
     uint16_t       fronts;
     size_t         front_len;
+    uint8_t       *front; /* what one says now */
     seat          *mine[SLOTS_MAX];
     seat          *theirs[FARS_MAX];
     known          known[TRUNK_PEERS_MAX];
@@ -230,12 +231,12 @@ say_fronts(mirror *m, uint32_t peer)
     known *k = &m->known[peer];
 
     for (uint16_t f = 0; f < m->fronts; f++) {
-        view     now = board_front_words(m->board, f);
         uint8_t *had = k->fronts + f * m->front_len;
 
-        if (memcmp(now.at, had, m->front_len) == 0)
+        board_front_words(m->board, f, m->front);
+        if (memcmp(m->front, had, m->front_len) == 0)
             continue;
-        memcpy(had, now.at, m->front_len);
+        memcpy(had, m->front, m->front_len);
         if (!add(m, peer, (item){ .what = ITEM_FRONT, .no = f, .record = (uint16_t)m->front_len }, had,
                  (const view[TEXTS]){ 0 })) {
             had[0] = (uint8_t)~had[0]; /* it is not known */
@@ -495,8 +496,9 @@ mirror_open(mirror **out, const rundir *run, const nodes *n, mirror_say_fn *say,
     (void)snprintf(path, sizeof path, "%s/board", run->path);
     rc = board_open_copier(&m->board, path, copies, !n->is_home);
     if (rc == E_OK) {
-        m->front_len = board_front_words(m->board, 0).len;
-        rc = open_seats(m);
+        m->front_len = board_front_len(m->board);
+        m->front = malloc(m->front_len);
+        rc = m->front == NULL ? err(E_NOMEM, "copies of the board") : open_seats(m);
     }
     if (rc == E_OK)
         rc = open_known(m, n);
@@ -528,5 +530,6 @@ mirror_close(mirror **mp)
     }
     if (m->board != NULL)
         board_close(&m->board);
+    free(m->front);
     free(m);
 }

@@ -716,12 +716,24 @@ front_at(const board *b, uint16_t front)
     return (const front_words *)(const void *)(b->fronts + front * front_len(&b->c.limits));
 }
 
-view
-board_front_words(const board *b, uint16_t front)
+size_t
+board_front_len(const board *b)
 {
+    return sizeof(front_words) + (b->c.limits.tenants / 64 + 1) * sizeof(uint64_t);
+}
+
+void
+board_front_words(const board *b, uint16_t front, void *out)
+{
+    const _Atomic uint64_t *from = (const _Atomic uint64_t *)(const void *)front_at(b, front);
+    uint8_t                *to = out;
+
     ASSERT(front < BOARD_FRONTS_MAX);
-    return view_of((const uint8_t *)front_at(b, front),
-                   sizeof(front_words) + (b->c.limits.tenants / 64 + 1) * sizeof(uint64_t));
+    for (size_t i = 0; i < board_front_len(b) / sizeof *from; i++) {
+        uint64_t w = atomic_load_explicit(&from[i], memory_order_acquire);
+
+        memcpy(to + i * sizeof w, &w, sizeof w);
+    }
 }
 
 void
@@ -730,7 +742,7 @@ board_put_front_words(board *b, uint16_t front, view words)
     _Atomic uint64_t *to;
 
     ASSERT(b->copies_registry);
-    if (front >= BOARD_FRONTS_MAX || words.len != board_front_words(b, front).len)
+    if (front >= BOARD_FRONTS_MAX || words.len != board_front_len(b))
         return;
     to = (_Atomic uint64_t *)(void *)(b->fronts + front * front_len(&b->c.limits));
     for (size_t i = 0; i < words.len / sizeof *to; i++)

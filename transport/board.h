@@ -208,7 +208,8 @@ void     board_bump_registry(board *b, bool rules_changed);
 /* A front says for which tenants it has live subscribers; ingest asks before it sends a FEED. */
 void     board_watch_tenant(board *b, uint16_t front, uint32_t tenant, bool live);
 /* The same words as a copier moves them: what a front says, in one piece; the two sequences. */
-view     board_front_words(const board *b, uint16_t front);
+size_t   board_front_len(const board *b);
+void     board_front_words(const board *b, uint16_t front, void *out);
 void     board_put_front_words(board *b, uint16_t front, view words); /* others than that many bytes: not taken */
 void     board_put_sequences(board *b, uint64_t registry_seq, uint64_t rules_seq);
 bool     board_anyone_watches(const board *b);
