@@ -29,6 +29,13 @@ alert__log_error(const char *event)
 /* ---- rules ---- */
 
 static void
+rules_changed(alert *a)
+{
+    alert__states_prune(a);
+    alert__silence_rules(a);
+}
+
+static void
 look_at_rules(alert *a)
 {
     if (a->rules.seq == board_rules_seq(ak_board(a->k)))
@@ -36,7 +43,7 @@ look_at_rules(alert *a)
     if (ruleset_load(&a->rules, ak_board(a->k)) < 0)
         alert__log_error("alert.rules");
     else
-        alert__states_prune(a);
+        rules_changed(a);
 }
 
 static watched_series *
@@ -67,9 +74,8 @@ series_of(alert *a, uint16_t part, uint32_t no)
     return w;
 }
 
-/* *machine_us: for a group's rule, when the machine was changed last; else 0. */
-static bool
-applies(const alert *a, const board_rule *r, uint32_t machine, int64_t *machine_us)
+bool
+alert__applies(const alert *a, const board_rule *r, uint32_t machine, int64_t *machine_us)
 {
     board_machine m;
 
@@ -88,35 +94,49 @@ applies(const alert *a, const board_rule *r, uint32_t machine, int64_t *machine_
 
 /* The machine may have left the group and come back, and its alert was closed: to open an open one changes nothing. */
 static enum rule_turn
-judge_again(const board_rule *r, alert_state *s, int64_t machine_us, double value, enum rule_turn t)
+judge_again(const live_rule *l, alert_state *s, int64_t machine_us, double value, enum rule_turn t)
 {
-    bool changed = s->machine_us != machine_us;
+    const board_rule *r = &l->rule;
+    bool              changed = s->machine_us != machine_us;
+    bool              has_hysteresis = l->count == 0 && (r->type == RULE_THRESHOLD || r->type == RULE_RATE);
 
     s->machine_us = machine_us;
-    if (changed && t == RULE_STAYS && s->s.open && rule_compare(r->op, value, r->threshold))
-        return RULE_OPENS;
-    return t;
+    if (!changed || t != RULE_STAYS || !s->s.open || (has_hysteresis && !rule_compare(r->op, value, r->threshold)))
+        return t;
+    return RULE_OPENS;
+}
+
+void
+alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t, int64_t time_us, double value)
+{
+    s->flying++;
+    alert__turn(a, &(turn){ .rule = r->no, .machine = s->machine, .tenant = r->tenant, .opens = t == RULE_OPENS,
+                            .time_us = time_us, .value = value, .peak = s->s.peak });
 }
 
 static void
-judge(alert *a, const board_rule *r, uint32_t machine, int64_t machine_us, const reading_row *row)
+judge(alert *a, const live_rule *l, uint32_t machine, int64_t machine_us, const reading_row *row)
 {
-    alert_state   *s = alert__state(a, r->no, machine);
-    enum rule_turn t;
+    const board_rule *r = &l->rule;
+    alert_state      *s = alert__state(a, r->no, machine);
+    enum rule_turn    t;
+    double            shown = row->value;
 
     if (s == NULL || alert__turns_full(a)) {
         if (a->lost++ == 0)
             log_warn("alert.overrun", "states=%u", a->states.count);
         return;
     }
-    t = rule_judge(r, &s->s, row->time_us, row->value);
-    t = judge_again(r, s, machine_us, row->value, t);
+    if (r->type == RULE_NO_DATA) {
+        t = alert__heard(a, r, s);
+    } else {
+        t = rule_judge_part(r, l->conditions, l->count, l->which, &s->s, row->time_us, row->value, &shown);
+        t = judge_again(l, s, machine_us, shown, t);
+    }
     a->states.changed = true;
     if (t == RULE_STAYS)
         return;
-    s->flying++;
-    alert__turn(a, &(turn){ .rule = r->no, .machine = machine, .tenant = r->tenant, .opens = t == RULE_OPENS,
-                            .time_us = row->time_us, .value = row->value, .peak = s->s.peak });
+    alert__take_turn(a, r, s, t, row->time_us, shown);
 }
 
 static void
@@ -128,7 +148,7 @@ judge_row(alert *a, uint16_t part, const reading_row *row)
     if (w == NULL)
         return;
     for (uint32_t i = w->first; i < w->first + w->count; i++)
-        if (applies(a, &a->rules.rules[i], w->machine, &machine_us))
+        if (alert__applies(a, &a->rules.rules[i].rule, w->machine, &machine_us))
             judge(a, &a->rules.rules[i], w->machine, machine_us, row);
 }
 
@@ -179,6 +199,8 @@ on_timer(ak *k, void *self, const ak_msg *m)
     if (a->loaded)
         alert__walk(a);
     look_at_rules(a);
+    if (a->loaded)
+        alert__silences(a);
     alert__asks_go(a);
     if (++a->ticks % SAVE_EVERY_TICKS == 0 && a->states.changed)
         alert__states_save(a);
@@ -198,6 +220,7 @@ stop(ak *k, void *self)
         alert__states_save(a);
     alert__states_free(a);
     ruleset_free(&a->rules);
+    alert__silences_free(a);
     for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
         free(a->parts[p].series);
     free(a->turns);
@@ -219,6 +242,8 @@ init(ak *k, void *self)
         free(a->turns);
         return err(E_NOMEM, "rules");
     }
+    a->started_us = ak_wall_us(k);
+    alert__silence_rules(a);
     alert__asks_go(a);
     ak_timer(k, TICK_NS, &a->ticks);
     return E_OK;

@@ -3,6 +3,7 @@
  *   alert.c         the kind: watched readings, rules, timers
  *   alert_states.c  what is known of each rule on each machine, over restarts too
  *   alert_asks.c    transitions and status changes on their way to the registry
+ *   alert_silence.c who has not been heard of
  *   alert_status.c  the walk over the machines
  */
 #ifndef HALTLESS_ACTORS_ALERT_INTERNAL_H
@@ -24,10 +25,16 @@ enum {
 typedef struct alert_state {
     uint32_t   rule, machine;
     uint32_t   flying; /* transitions of it that the registry has not answered */
-    bool       dead;
+    bool       queued; /* no_data: its deadline is in the heap */
     int64_t    machine_us; /* group rules: the machine's record as it was judged last */
     rule_state s;
 } alert_state;
+
+/* A deadline of a no_data rule on a machine. */
+typedef struct silence {
+    int64_t  at_us;
+    uint32_t rule, machine;
+} silence;
 
 typedef struct alert_states {
     alert_state *at;
@@ -89,6 +96,12 @@ typedef struct alert {
     uint32_t     old_count; /* machines there were then */
     status_slot  status_flying[STATUS_FLYING_MAX];
     uint32_t     ticks;
+    int64_t      started_us;
+    silence     *silence; /* a heap */
+    uint32_t     silences, silence_room;
+    uint32_t    *rule_at; /* by rule number: index in rules + 1 */
+    uint32_t    *silence_version; /* by rule number: whose machines are expected already */
+    uint32_t     rule_room;
 } alert;
 
 /* alert_states.c */
@@ -108,11 +121,20 @@ void alert__asks_go(alert *a);             /* sends what may go; asks for the op
 void alert__answered(alert *a, const ak_msg *m);
 bool alert__status_changed(alert *a, uint32_t machine, uint8_t old_status, uint8_t new_status);
 
+/* alert_silence.c */
+enum rule_turn alert__heard(alert *a, const board_rule *r, alert_state *s); /* a reading came */
+void alert__silences(alert *a);      /* opens what has been silent too long */
+void alert__silence_rules(alert *a); /* the rules were read anew */
+void alert__silences_free(alert *a);
+
 /* alert_status.c */
 enum { STATUS_UNKNOWN = 255 };
 void alert__walk(alert *a);
 
 /* alert.c */
 void alert__log_error(const char *event);
+/* Is the rule for that machine?  *machine_us: for a group's rule, when the machine was changed last; else 0. */
+bool alert__applies(const alert *a, const board_rule *r, uint32_t machine, int64_t *machine_us);
+void alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t, int64_t time_us, double value);
 
 #endif

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { STATES_KIND = 0x534c4148 };
+enum { STATES_KIND = 0x544c4148 };
 
 static uint32_t
 slot_of(const alert_states *t, uint32_t rule, uint32_t machine)
@@ -98,8 +98,8 @@ alert__states_prune(alert *a)
 
     ASSERT(live != NULL);
     for (uint32_t i = 0; i < a->rules.count; i++)
-        if (a->rules.rules[i].no <= max)
-            live[a->rules.rules[i].no] = 1;
+        if (a->rules.rules[i].rule.no <= max)
+            live[a->rules.rules[i].rule.no] = 1;
     for (uint32_t i = 0; i < t->count; i++)
         if ((t->at[i].rule <= max && live[t->at[i].rule]) || t->at[i].flying > 0)
             t->at[kept++] = t->at[i];
@@ -132,6 +132,7 @@ alert__states_load(alert *a)
         if (to == NULL)
             break;
         to->s = from->s;
+        to->machine_us = from->machine_us;
         to->s.open = false;
     }
     free(saved.records);

@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TEXTS = 3, TABLES_MAX = 2 + 3 * BOARD_PARTS_MAX, WORD_ROOM = TRUNK_WORD_MAX };
+enum { TEXTS = 4, TABLES_MAX = 2 + 3 * BOARD_PARTS_MAX, WORD_ROOM = TRUNK_WORD_MAX };
 enum { ITEM_SEAT = 64, ITEM_FRONT, ITEM_SEQUENCES };
 
 typedef struct item {
@@ -30,8 +30,9 @@ typedef struct item {
     uint32_t no;
     uint16_t record;
     uint16_t text[TEXTS];
+    uint16_t zero2;
 } item;
-_Static_assert(sizeof(item) == 16, "layout");
+_Static_assert(sizeof(item) == 20, "layout");
 
 typedef struct seat_says {
     addr     who;
@@ -95,7 +96,7 @@ put_rule(board *b, const item *i, const void *record, const view text[TEXTS])
     board_rule r;
 
     memcpy(&r, record, sizeof r);
-    return r.no != i->no ? E_BAD : board_put_rule(b, &r, text[0], text[1], text[2]);
+    return r.no != i->no ? E_BAD : board_put_rule(b, &r, text[0], text[1], text[2], text[3]);
 }
 
 static int
@@ -139,7 +140,7 @@ static const struct row {
                            TEXT_AT(board_machine, location) }, 3 },
     [BOARD_RULES] = { put_rule, sizeof(board_rule),
                       { TEXT_AT(board_rule, metric), TEXT_AT(board_rule, name),
-                        TEXT_AT(board_rule, message) }, 3 },
+                        TEXT_AT(board_rule, message), TEXT_AT(board_rule, conditions) }, 4 },
     [BOARD_SERIES] = { put_series, sizeof(board_series),
                        { TEXT_AT(board_series, metric), TEXT_AT(board_series, unit) }, 2 },
     [BOARD_LATEST] = { put_latest, sizeof(board_latest), { 0 }, 0 },

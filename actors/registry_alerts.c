@@ -13,6 +13,7 @@
  */
 #include "actors/registry_internal.h"
 #include "actors/registry_notify.h"
+#include "actors/rules.h"
 #include "proto/err.h"
 #include "proto/instant.h"
 #include "proto/num.h"
@@ -279,20 +280,65 @@ put_template(text_out *t, view rest, const message_facts *f)
     }
 }
 
-/* "temperature 95.2 celsius is above 90" */
 static void
-put_default(text_out *t, const message_facts *f)
+put_op(text_out *t, uint8_t op)
 {
     static const char *const says[] = { " is above ", " is at least ", " is below ", " is at most ", " is ", " is not " };
 
-    put(t, f->rule->metric);
-    put(t, VIEW_LIT(" "));
+    put(t, view_str(op < COUNT_OF(says) ? says[op] : " against "));
+}
+
+static void
+put_value(text_out *t, const message_facts *f)
+{
     put_number(t, f->value);
     if (f->unit.len > 0)
         put(t, VIEW_LIT(" "));
     put(t, f->unit);
-    put(t, view_str(f->rule->op < COUNT_OF(says) ? says[f->rule->op] : " against "));
-    put_number(t, f->rule->threshold);
+}
+
+/* "temperature is above 90 and vibration is above 5" */
+static void
+put_conditions(text_out *t, const reg_rule *rule)
+{
+    rule_condition c[RULE_CONDITIONS_MAX];
+    uint32_t       count = rule_conditions_read(rule->conditions, c);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0)
+            put(t, rule->logic == LOGIC_OR ? VIEW_LIT(" or ") : VIEW_LIT(" and "));
+        put(t, c[i].metric);
+        put_op(t, c[i].op);
+        put_number(t, c[i].threshold);
+    }
+}
+
+/* "temperature 95.2 celsius is above 90", "temperature: no data for 300 s", ... */
+static void
+put_default(text_out *t, const message_facts *f)
+{
+    const reg_rule *rule = f->rule;
+
+    if (rule->conditions.at != NULL) {
+        put_conditions(t, rule);
+        return;
+    }
+    put(t, rule->metric);
+    if (rule->type == RULE_NO_DATA) {
+        put(t, VIEW_LIT(": no data for "));
+        put_number(t, f->value);
+        put(t, VIEW_LIT(" s"));
+        return;
+    }
+    put(t, rule->type == RULE_RATE ? VIEW_LIT(" changes by ") : VIEW_LIT(" "));
+    put_value(t, f);
+    if (rule->type == RULE_ANOMALY) {
+        put(t, VIEW_LIT(" is unusual"));
+        return;
+    }
+    put(t, rule->type == RULE_RATE ? VIEW_LIT("/s, that") : VIEW_LIT(""));
+    put_op(t, rule->op);
+    put_number(t, rule->threshold);
 }
 
 /* The series' unit, as the board has it. */

@@ -180,6 +180,11 @@ typedef struct reg_rule {
     bool         active;
     bool         deleted;
     bool         has_clear;
+    uint8_t      type;   /* enum rule_type */
+    uint8_t      method; /* enum rule_method */
+    uint8_t      logic;  /* enum rule_logic */
+    uint32_t     window_s;
+    double       sensitivity;
     double       threshold;
     double       clear_threshold;
     uint32_t     duration_s;
@@ -189,6 +194,7 @@ typedef struct reg_rule {
     view         name;
     view         metric;
     view         message; /* .at == NULL: the default text */
+    view         conditions; /* packed (rules.h); .at == NULL: none */
     view         channels; /* u32 numbers of channels; .at == NULL: all that are active */
     reg_machine *machine;  /* NULL: every machine */
     reg_group   *group;    /* of that group; NULL: any */

@@ -1,6 +1,7 @@
 /* registry_rules.c - alert rules: what to compare, for whom, and what to say. */
 #include "actors/registry_internal.h"
 #include "actors/registry_notify.h"
+#include "actors/rules.h"
 #include "proto/err.h"
 
 #include <math.h>
@@ -8,7 +9,17 @@
 
 #define NOT_FOUND "Alert rule not found."
 
-enum { CHANNELS_MAX = 50 };
+enum { CHANNELS_MAX = 50, SECONDS_MAX = 604800, WINDOW_S = 60, WINDOW_S_MAX = 86400 };
+
+static const char *const type_words[] = { "threshold", "rate_of_change", "no_data", "anomaly", NULL };
+static const char *const method_words[] = { "zscore", "ewma", NULL };
+static const char *const logic_words[] = { "AND", "OR", NULL };
+
+/* What a wanted rule may borrow from while a request is being taken. */
+typedef struct room {
+    uint32_t channels[CHANNELS_MAX];
+    uint8_t  conditions[RULE_CONDITIONS_BYTES];
+} room;
 
 /* ---- stored form ---- */
 static void
@@ -17,7 +28,7 @@ store_rule(registry *r, reg_rule *u)
     pack p;
 
     pack_init(&p);
-    pack_map(&p, u->channels.at == NULL ? 19 : 20);
+    pack_map(&p, 24u + (u->channels.at != NULL) + (u->conditions.at != NULL));
     pack_name_uuid(&p, "id", &u->id);
     pack_name_int(&p, "tenant", u->tenant->no);
     pack_name_int(&p, "machine", u->machine == NULL ? 0 : u->machine->no);
@@ -26,6 +37,15 @@ store_rule(registry *r, reg_rule *u)
         pack_str(&p, VIEW_LIT("channels"));
         pack_bin(&p, u->channels);
     }
+    if (u->conditions.at != NULL) {
+        pack_str(&p, VIEW_LIT("conditions"));
+        pack_bin(&p, u->conditions);
+    }
+    pack_name_int(&p, "type", u->type);
+    pack_name_int(&p, "method", u->method);
+    pack_name_int(&p, "logic", u->logic);
+    pack_name_int(&p, "window", u->window_s);
+    pack_name_double(&p, "sensitivity", u->sensitivity);
     pack_name_int(&p, "version", u->version);
     pack_name_str(&p, "name", u->name);
     pack_name_str(&p, "metric", u->metric);
@@ -68,6 +88,7 @@ free_rule(reg_rule *u)
     reg_text_fini(&u->metric);
     reg_text_fini(&u->message);
     reg_text_fini(&u->channels);
+    reg_text_fini(&u->conditions);
     free(u);
 }
 
@@ -75,7 +96,7 @@ static int
 load_rule(registry *r, view key, const msgpack_object *map)
 {
     reg_rule *u = calloc(1, sizeof *u);
-    view      channels;
+    view      channels, conditions;
 
     ASSERT(u != NULL);
     u->tenant = reg_numbered(&r->tenants, (uint64_t)reg_stored_int(map, "tenant", 0));
@@ -89,6 +110,14 @@ load_rule(registry *r, view key, const msgpack_object *map)
     u->group = reg_numbered(&r->groups, (uint64_t)reg_stored_int(map, "group", 0));
     if (pack_get_bin(map, "channels", &channels))
         reg_text_set(&u->channels, channels.at == NULL ? VIEW_LIT("") : channels);
+    if (pack_get_bin(map, "conditions", &conditions))
+        reg_text_set(&u->conditions, conditions);
+    u->type = (uint8_t)reg_stored_int(map, "type", RULE_THRESHOLD);
+    u->method = (uint8_t)reg_stored_int(map, "method", METHOD_ZSCORE);
+    u->logic = (uint8_t)reg_stored_int(map, "logic", LOGIC_AND);
+    u->window_s = (uint32_t)reg_stored_int(map, "window", WINDOW_S);
+    u->sensitivity = 3;
+    (void)pack_get_double(map, "sensitivity", &u->sensitivity);
     u->version = (uint32_t)reg_stored_int(map, "version", 1);
     u->op = (uint8_t)reg_stored_int(map, "op", CMP_GT);
     u->severity = (uint8_t)reg_stored_int(map, "severity", SEVERITY_WARNING);
@@ -133,6 +162,11 @@ reg_show_rule(registry *r, const reg_rule *u)
                      .group = u->group == NULL ? 0 : u->group->no,
                      .flags = live ? BOARD_LIVE : 0,
                      .op = u->op,
+                     .type = u->type,
+                     .method = u->method,
+                     .logic = u->logic,
+                     .window_s = u->window_s,
+                     .sensitivity = u->sensitivity,
                      .severity = u->severity,
                      .threshold = u->threshold,
                      .clear_threshold = u->clear_threshold,
@@ -140,7 +174,7 @@ reg_show_rule(registry *r, const reg_rule *u)
                      .cooldown_s = u->cooldown_s,
                      .version = u->version };
 
-    return board_put_rule(r->board, &b, u->metric, u->name, u->message);
+    return board_put_rule(r->board, &b, u->metric, u->name, u->message, u->conditions);
 }
 
 bool
@@ -176,11 +210,31 @@ pack_channels(const reg_call *c, pack *p, const reg_rule *u)
 }
 
 static void
+pack_conditions(pack *p, const reg_rule *u)
+{
+    rule_condition c[RULE_CONDITIONS_MAX];
+    uint32_t       count = rule_conditions_read(u->conditions, c);
+
+    pack_str(p, VIEW_LIT("conditions"));
+    if (count == 0) {
+        pack_nil(p);
+        return;
+    }
+    pack_array(p, count);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_map(p, 3);
+        pack_name_str(p, "metric_name", c[i].metric);
+        pack_name_str(p, "operator", view_str(compare_words[c[i].op]));
+        pack_name_double(p, "threshold", c[i].threshold);
+    }
+}
+
+static void
 pack_rule(reg_call *c, pack *p, const void *record)
 {
     const reg_rule *u = record;
 
-    pack_map(p, 19);
+    pack_map(p, 24);
     pack_name_uuid(p, "id", &u->id);
     pack_name_str(p, "name", u->name);
     if (u->machine == NULL)
@@ -192,7 +246,12 @@ pack_rule(reg_call *c, pack *p, const void *record)
     else
         pack_name_uuid(p, "group_id", &u->group->id);
     pack_channels(c, p, u);
-    pack_name_str(p, "type", VIEW_LIT("threshold"));
+    pack_name_str(p, "type", view_str(type_words[u->type]));
+    pack_conditions(p, u);
+    pack_name_str(p, "logic", view_str(logic_words[u->logic]));
+    pack_name_int(p, "window_seconds", u->window_s);
+    pack_name_double(p, "sensitivity", u->sensitivity);
+    pack_name_str(p, "method", view_str(method_words[u->method]));
     pack_name_str(p, "metric_name", u->metric);
     pack_name_str(p, "operator", view_str(compare_words[u->op]));
     pack_name_double(p, "threshold", u->threshold);
@@ -224,6 +283,24 @@ rule_of(const reg_call *c)
 }
 
 /* ---- what a request says, over what the record has ---- */
+/* True: refused. */
+static bool
+take_word(reg_call *c, const char *name, const char *const *words, uint8_t *out, const char *refusal)
+{
+    view text;
+    int  n;
+
+    if (!reg_given(c, name, &text) || text.at == NULL)
+        return false;
+    n = word_index(words, text);
+    if (n < 0) {
+        (void)reg_fail(c, 422, refusal);
+        return true;
+    }
+    *out = (uint8_t)n;
+    return false;
+}
+
 static uint16_t
 take_words(reg_call *c, reg_rule *w)
 {
@@ -241,8 +318,70 @@ take_words(reg_call *c, reg_rule *w)
             return reg_fail(c, 422, "severity must be one of info, warning, critical.");
         w->severity = (uint8_t)severity;
     }
-    if (reg_given(c, "type", &text) && text.at != NULL && !view_eq(text, VIEW_LIT("threshold")))
-        return reg_fail(c, 422, "type must be threshold.");
+    return take_word(c, "type", type_words, &w->type, "type must be one of threshold, rate_of_change, no_data, anomaly.") ||
+                   take_word(c, "method", method_words, &w->method, "method must be zscore or ewma.") ||
+                   take_word(c, "logic", logic_words, &w->logic, "logic must be AND or OR.")
+               ? 422
+               : 0;
+}
+
+static bool
+take_condition(const reg_call *c, const msgpack_object *o, rule_condition *out)
+{
+    view op;
+    int  n;
+
+    (void)c;
+    if (o->type != MSGPACK_OBJECT_MAP || !pack_get_str(o, "metric_name", &out->metric) || !pack_get_str(o, "operator", &op) ||
+        !pack_get_double(o, "threshold", &out->threshold) || !isfinite(out->threshold) ||
+        reg_characters(out->metric) < 1 || reg_characters(out->metric) > 255 || (n = word_index(compare_words, op)) < 0)
+        return false;
+    out->op = (uint8_t)n;
+    return true;
+}
+
+/* The first condition's members are the rule's own: what an alert shows. */
+static uint16_t
+take_conditions(reg_call *c, reg_rule *w, room *r)
+{
+    const msgpack_object *list = pack_get(c->params, "conditions");
+    rule_condition        given[RULE_CONDITIONS_MAX];
+
+    if (!pack_has(c->params, "conditions"))
+        return 0;
+    w->conditions = (view){ 0 };
+    if (list == NULL || list->type == MSGPACK_OBJECT_NIL || (list->type == MSGPACK_OBJECT_ARRAY && list->via.array.size == 0))
+        return 0;
+    if (list->type != MSGPACK_OBJECT_ARRAY || list->via.array.size > RULE_CONDITIONS_MAX)
+        return reg_fail(c, 422, "conditions must have at most 8 items.");
+    for (uint32_t i = 0; i < list->via.array.size; i++)
+        if (!take_condition(c, &list->via.array.ptr[i], &given[i]))
+            return reg_fail(c, 422, "conditions must each have metric_name, operator and threshold.");
+    w->conditions = view_of(r->conditions, rule_conditions_pack(given, list->via.array.size, r->conditions));
+    w->metric = given[0].metric;
+    w->op = given[0].op;
+    w->threshold = given[0].threshold;
+    return 0;
+}
+
+/* What a type needs, and what would mean nothing with it. */
+static uint16_t
+check_type(reg_call *c, reg_rule *w)
+{
+    bool plain = w->type == RULE_THRESHOLD && w->conditions.at == NULL;
+
+    if (w->conditions.at != NULL && w->type != RULE_THRESHOLD)
+        return reg_fail(c, 422, "conditions must be null unless type is threshold.");
+    if (w->has_clear && !plain && w->type != RULE_RATE)
+        return reg_fail(c, 422, "clear_threshold must be null for this type of rule.");
+    if (w->type == RULE_NO_DATA && w->duration_s < 1)
+        return reg_fail(c, 422, "duration_seconds must be between 1 and 604800 for this type of rule.");
+    if (w->type == RULE_NO_DATA)
+        w->threshold = w->duration_s;
+    if (w->type == RULE_ANOMALY)
+        w->threshold = w->sensitivity;
+    if (!w->has_clear)
+        w->clear_threshold = w->threshold;
     return 0;
 }
 
@@ -251,10 +390,12 @@ take_texts(reg_call *c, reg_rule *w)
 {
     view text;
 
+    if (w->conditions.at == NULL && reg_given(c, "metric_name", &text))
+        w->metric = text;
     if (reg_given(c, "name", &text))
         w->name = reg_trim(text);
-    if (reg_given(c, "metric_name", &text))
-        w->metric = text;
+    else if (w->name.len == 0)
+        w->name = w->metric;
     if (reg_given(c, "message", &text))
         w->message = text;
     if (reg_characters(w->name) < 1 || reg_characters(w->name) > 255)
@@ -271,8 +412,9 @@ take_numbers(reg_call *c, reg_rule *w)
 {
     int64_t duration_s = reg_int(c, "duration_seconds", w->duration_s);
     int64_t cooldown_s = reg_int(c, "cooldown_seconds", w->cooldown_s);
+    int64_t window_s = reg_int(c, "window_seconds", w->window_s);
 
-    if (pack_has(c->params, "threshold") && !pack_get_double(c->params, "threshold", &w->threshold))
+    if (w->conditions.at == NULL && pack_has(c->params, "threshold") && !pack_get_double(c->params, "threshold", &w->threshold))
         return reg_fail(c, 422, "threshold must be a number.");
     if (pack_has(c->params, "clear_threshold"))
         w->has_clear = pack_get_double(c->params, "clear_threshold", &w->clear_threshold);
@@ -280,10 +422,17 @@ take_numbers(reg_call *c, reg_rule *w)
         w->clear_threshold = w->threshold;
     if (!isfinite(w->threshold) || !isfinite(w->clear_threshold))
         return reg_fail(c, 422, "threshold must be finite.");
-    if (duration_s < 0 || duration_s > 604800)
+    if (duration_s < 0 || duration_s > SECONDS_MAX)
         return reg_fail(c, 422, "duration_seconds must be between 0 and 604800.");
-    if (cooldown_s < 0 || cooldown_s > 604800)
+    if (cooldown_s < 0 || cooldown_s > SECONDS_MAX)
         return reg_fail(c, 422, "cooldown_seconds must be between 0 and 604800.");
+    if (window_s < 1 || window_s > WINDOW_S_MAX)
+        return reg_fail(c, 422, "window_seconds must be between 1 and 86400.");
+    if (pack_has(c->params, "sensitivity") && !pack_get_double(c->params, "sensitivity", &w->sensitivity))
+        return reg_fail(c, 422, "sensitivity must be a number.");
+    if (!(w->sensitivity >= 0.5 && w->sensitivity <= 20))
+        return reg_fail(c, 422, "sensitivity must be between 0.5 and 20.");
+    w->window_s = (uint32_t)window_s;
     w->duration_s = (uint32_t)duration_s;
     w->cooldown_s = (uint32_t)cooldown_s;
     return 0;
@@ -311,7 +460,7 @@ take_machine(reg_call *c, reg_rule *w)
 
 /* Into w->channels: bytes of the caller's that live as long as the call. */
 static uint16_t
-take_channels(reg_call *c, reg_rule *w, uint32_t numbers[CHANNELS_MAX])
+take_channels(reg_call *c, reg_rule *w, room *r)
 {
     const msgpack_object *ids = pack_get(c->params, "channel_ids");
     uuid                  id;
@@ -331,10 +480,10 @@ take_channels(reg_call *c, reg_rule *w, uint32_t numbers[CHANNELS_MAX])
             ch = reg_channel_by(c, &id);
         if (ch == NULL)
             return reg_fail(c, 404, "Notification channel not found.");
-        numbers[i] = ch->no;
+        r->channels[i] = ch->no;
     }
     if (ids->via.array.size > 0) /* none named: all, as with null */
-        w->channels = view_of(numbers, ids->via.array.size * sizeof *numbers);
+        w->channels = view_of(r->channels, ids->via.array.size * sizeof *r->channels);
     return 0;
 }
 
@@ -351,12 +500,13 @@ check_hysteresis(reg_call *c, const reg_rule *w)
 }
 
 static uint16_t
-take_members(reg_call *c, reg_rule *w, uint32_t numbers[CHANNELS_MAX])
+take_members(reg_call *c, reg_rule *w, room *r)
 {
     uint16_t bad;
 
-    if ((bad = take_words(c, w)) != 0 || (bad = take_texts(c, w)) != 0 || (bad = take_numbers(c, w)) != 0 ||
-        (bad = take_machine(c, w)) != 0 || (bad = take_channels(c, w, numbers)) != 0 || (bad = check_hysteresis(c, w)) != 0)
+    if ((bad = take_words(c, w)) != 0 || (bad = take_conditions(c, w, r)) != 0 || (bad = take_texts(c, w)) != 0 ||
+        (bad = take_numbers(c, w)) != 0 ||
+        (bad = take_machine(c, w)) != 0 || (bad = take_channels(c, w, r)) != 0 || (bad = check_type(c, w)) != 0 || (bad = check_hysteresis(c, w)) != 0)
         return bad;
     (void)pack_get_bool(c->params, "is_active", &w->active);
     return 0;
@@ -369,11 +519,13 @@ apply(reg_rule *u, const reg_rule *w)
     reg_rule before = *u;
 
     *u = *w;
-    u->name = u->metric = u->message = u->channels = (view){ 0 };
+    u->name = u->metric = u->message = u->channels = u->conditions = (view){ 0 };
     reg_text_set(&u->name, w->name);
     reg_text_set(&u->metric, w->metric);
     reg_text_set(&u->message, w->message);
     reg_text_set(&u->channels, w->channels);
+    reg_text_set(&u->conditions, w->conditions);
+    reg_text_fini(&before.conditions);
     reg_text_fini(&before.channels);
     reg_text_fini(&before.name);
     reg_text_fini(&before.metric);
@@ -387,22 +539,35 @@ op_rule_list(reg_call *c)
     return reg_answer_list(c, &c->tenant->rules, pack_rule);
 }
 
+/* By type; conditions bring their own. */
+static uint16_t
+check_required(reg_call *c)
+{
+    static const char *const always[] = { "severity", "metric_name", "operator", "threshold" };
+    view                     type = reg_text(c, "type");
+    bool                     bare = view_eq(type, VIEW_LIT("no_data")) || view_eq(type, VIEW_LIT("anomaly"));
+    const msgpack_object    *list = pack_get(c->params, "conditions");
+    bool                     composite = list != NULL && list->type == MSGPACK_OBJECT_ARRAY && list->via.array.size > 0;
+    char                     text[64];
+
+    for (size_t i = 0; i < (composite ? 1 : bare ? 2 : COUNT_OF(always)); i++)
+        if (!pack_has(c->params, always[i])) {
+            snprintf(text, sizeof text, "%s is required.", always[i]);
+            return reg_fail(c, 422, text);
+        }
+    return 0;
+}
+
 static uint16_t
 op_rule_create(reg_call *c)
 {
-    static const char *const required[] = { "metric_name", "operator", "threshold", "severity" };
-    reg_rule  w = { .active = true, .version = 1, .tenant = c->tenant };
-    uint32_t  numbers[CHANNELS_MAX];
-    char      name[64];
+    reg_rule  w = { .active = true, .version = 1, .window_s = WINDOW_S, .sensitivity = 3, .tenant = c->tenant };
+    room      r;
     uint16_t  bad;
 
-    for (size_t i = 0; i < COUNT_OF(required); i++)
-        if (!pack_has(c->params, required[i])) {
-            snprintf(name, sizeof name, "%s is required.", required[i]);
-            return reg_fail(c, 422, name);
-        }
-    w.name = reg_text(c, "metric_name");
-    if ((bad = take_members(c, &w, numbers)) != 0)
+    if ((bad = check_required(c)) != 0)
+        return bad;
+    if ((bad = take_members(c, &w, &r)) != 0)
         return bad;
     if (reg_within_cap(c, &c->tenant->rules, c->r->caps.rules, "alert rules") != 0)
         return 400;
@@ -436,16 +601,17 @@ static uint16_t
 op_rule_update(reg_call *c)
 {
     reg_rule *u = rule_of(c);
-    uint32_t  numbers[CHANNELS_MAX];
+    room      r;
     uint16_t  bad;
 
     if (u == NULL)
         return reg_fail(c, 404, NOT_FOUND);
     reg_rule w = *u;
-    if ((bad = take_members(c, &w, numbers)) != 0)
+    if ((bad = take_members(c, &w, &r)) != 0)
         return bad;
     /* Alerts of what it was watching before are of no rule any longer. */
-    if ((u->active && !w.active) || !view_eq(u->metric, w.metric) || (w.machine != NULL && w.machine != u->machine) ||
+    if ((u->active && !w.active) || !view_eq(u->metric, w.metric) || u->type != w.type ||
+        !view_eq(u->conditions, w.conditions) || (w.machine != NULL && w.machine != u->machine) ||
         (w.group != NULL && w.group != u->group))
         reg_alerts_close_all(c->r, u, NULL);
     w.version++;

@@ -131,6 +131,10 @@ static const field fleet_fields[] = {
 };
 static const schema fleet_schema = { "FleetStatus", fleet_fields };
 
+static const field condition_fields[] = {
+    IS("metric_name", STRING, NULL), ONE_OF("operator", "gt|gte|lt|lte|eq|ne"), IS("threshold", NUMBER, NULL), { 0 },
+};
+static const field condition_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, condition_fields, NULL }, { 0 } };
 static const field uuid_item[] = { { "item", FIELD_UUID, 0, 0, 0, NULL, NULL, NULL }, { 0 } };
 
 static const field rule_fields[] = {
@@ -139,7 +143,12 @@ static const field rule_fields[] = {
     IS_OR_NULL("machine_id", UUID, "null: every machine"),
     IS_OR_NULL("group_id", UUID, NULL),
     { "channel_ids", FIELD_ARRAY, MAYBE_NULL, 0, 0, NULL, uuid_item, "null: all active channels" },
-    IS("type", STRING, NULL),
+    ONE_OF("type", "threshold|rate_of_change|no_data|anomaly"),
+    { "conditions", FIELD_ARRAY, MAYBE_NULL, 0, 8, NULL, condition_item, "null: not a composite rule" },
+    ONE_OF("logic", "AND|OR"),
+    IS("window_seconds", INTEGER, "rate_of_change"),
+    IS("sensitivity", NUMBER, "anomaly"),
+    ONE_OF("method", "zscore|ewma"),
     IS("metric_name", STRING, NULL),
     ONE_OF("operator", "gt|gte|lt|lte|eq|ne"),
     IS("threshold", NUMBER, NULL),

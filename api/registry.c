@@ -74,7 +74,7 @@ fail_member(call *c, view value)
     char     name[64];
     char     msg[256];
     pack_doc d;
-    bool     named = false;
+    bool     named = false, missing = false;
 
     if (pack_open(&d, value) < 0) {
         err_clear();
@@ -86,12 +86,15 @@ fail_member(call *c, view value)
         int len = (int)(space - o->via.str.ptr);
 
         named = true;
+        missing = view_eq(view_of(space, o->via.str.size - (size_t)len), VIEW_LIT(" is required."));
         snprintf(name, sizeof name, "%.*s", len, o->via.str.ptr);
         snprintf(msg, sizeof msg, "%.*s", (int)o->via.str.size - len - 1, space + 1);
         msg[0] = (char)(msg[0] >= 'a' && msg[0] <= 'z' ? msg[0] - 32 : msg[0]);
     }
     pack_doc_close(&d);
-    if (named)
+    if (missing)
+        call_fail_field(c, "body", name, "Field required", "missing");
+    else if (named)
         call_fail_field(c, "body", name, msg, "value_error");
     return named;
 }

@@ -562,7 +562,7 @@ board_put_machine(board *b, board_machine *r, view identifier, view name, view l
 }
 
 int
-board_put_rule(board *b, board_rule *r, view metric, view name, view message)
+board_put_rule(board *b, board_rule *r, view metric, view name, view message, view conditions)
 {
     table     *t = b->t[BOARD_RULES];
     board_rule was = { 0 };
@@ -574,6 +574,8 @@ board_put_rule(board *b, board_rule *r, view metric, view name, view message)
         rc = keep_string(t, was.name, name, &r->name);
     if (rc == E_OK)
         rc = keep_string(t, was.message, message, &r->message);
+    if (rc == E_OK)
+        rc = keep_string(t, was.conditions, conditions, &r->conditions);
     if (rc == E_OK)
         rc = put(b, BOARD_RULES, r->no, hash_id(b, BOARD_RULES, &r->id, sizeof r->id), r);
     return rc < 0 ? err(rc, "board: rule %u", r->no) : E_OK;

@@ -138,6 +138,9 @@ typedef struct board_latest {
 } board_latest;
 
 enum compare { CMP_GT, CMP_GTE, CMP_LT, CMP_LTE, CMP_EQ, CMP_NE };
+enum rule_type { RULE_THRESHOLD, RULE_RATE, RULE_NO_DATA, RULE_ANOMALY, RULE_TYPES };
+enum rule_method { METHOD_ZSCORE, METHOD_EWMA };
+enum rule_logic { LOGIC_AND, LOGIC_OR };
 enum severity { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_CRITICAL };
 typedef struct board_rule {
     uuid         id;
@@ -148,7 +151,8 @@ typedef struct board_rule {
     uint32_t     flags;   /* BOARD_LIVE: active */
     uint8_t      op;      /* enum compare */
     uint8_t      severity;
-    uint16_t     spare;
+    uint8_t      type;   /* enum rule_type */
+    uint8_t      method; /* enum rule_method, of RULE_ANOMALY */
     double       threshold;
     double       clear_threshold; /* = threshold when not given */
     uint32_t     duration_s;
@@ -156,7 +160,12 @@ typedef struct board_rule {
     table_string metric;
     table_string name;
     table_string message;
-    uint32_t     version; /* grows with every edit */
+    table_string conditions; /* of a composite rule (actors/rules.h); empty: none */
+    uint32_t     version;    /* grows with every edit */
+    uint32_t     window_s;   /* RULE_RATE: over so long */
+    uint8_t      logic;      /* enum rule_logic, of a composite rule */
+    uint8_t      spare[3];
+    double       sensitivity; /* RULE_ANOMALY: standard deviations */
 } board_rule;
 
 /* ---- tables.  `part` only for the last three. ---- */
@@ -186,7 +195,8 @@ NODISCARD int board_put_user(board *b, const board_user *r);
 NODISCARD int board_put_key(board *b, const board_key *r);
 NODISCARD int board_put_blocked(board *b, const board_blocked *r);
 NODISCARD int board_put_machine(board *b, board_machine *r, view identifier, view name, view location);
-NODISCARD int board_put_rule(board *b, board_rule *r, view metric, view name, view message);
+NODISCARD int board_put_rule(board *b, board_rule *r, view metric, view name, view message,
+                             view conditions);
 NODISCARD int board_put_series(board *b, uint16_t part, uint32_t no, uint32_t machine, uint32_t tenant,
                                view metric, view unit);
 NODISCARD int board_put_latest(board *b, uint16_t part, uint32_t series, const board_latest *r);

@@ -238,3 +238,94 @@ def test_an_api_key_with_stream_is_enough(server, tenant, pusher):
 
     asyncio.run(run())
     assert close_code(server, tenant.key()["key"]) == 4001
+
+
+# ---- other types of rules ----
+
+def test_a_composite_rule_looks_at_several_metrics(tenant, pusher):
+    tenant.machine("M")
+    conditions = [{"metric_name": "temperature", "operator": "gt", "threshold": 90},
+                  {"metric_name": "flow", "operator": "lt", "threshold": 5}]
+    answer = tenant.post("/alert-rules", {"severity": "critical", "conditions": conditions, "logic": "AND"})
+    assert answer.status_code == 201, answer.text
+    r = answer.json()
+    assert (r["conditions"], r["logic"], r["metric_name"], r["operator"], r["threshold"], r["name"]) == (
+        conditions, "AND", "temperature", "gt", 90, "temperature")
+    pusher.push([reading("M", value=95, timestamp=iso(START)), reading("M", metric_name="flow", value=9, timestamp=iso(START))])
+    pusher.push([reading("M", metric_name="flow", value=4, timestamp=iso(START + 1))])
+    a = wait_until(lambda: alerts(tenant)["items"])[0]
+    assert a["message"] == "temperature is above 90 and flow is below 5" and a["metric_value"] == 95
+    pusher.push([reading("M", value=80, timestamp=iso(START + 2))])
+    wait_until(lambda: alerts(tenant, status="open")["total"] == 0)
+    patched = tenant.patch(f"/alert-rules/{r['id']}", {"conditions": None})
+    assert patched.json()["conditions"] is None and patched.json()["metric_name"] == "temperature"
+
+
+def test_a_rate_rule_looks_at_the_change_per_second(tenant, pusher):
+    tenant.machine("M")
+    rule(tenant, type="rate_of_change", threshold=2, window_seconds=10)
+    pusher.push([reading("M", value=i, timestamp=iso(START + i)) for i in range(0, 31)])
+    pusher.push([reading("M", value=30 + 5 * i, timestamp=iso(START + 30 + i)) for i in range(1, 11)])
+    a = wait_until(lambda: alerts(tenant)["items"])[0]
+    assert 2 < a["metric_value"] <= 5 and a["threshold_value"] == 2 and "/s" in a["message"]
+    assert alerts(tenant)["total"] == 1
+
+
+def test_an_anomaly_rule_learns_what_is_usual(tenant, pusher):
+    tenant.machine("M")
+    answer = tenant.post("/alert-rules", {"type": "anomaly", "metric_name": "temperature", "severity": "warning", "sensitivity": 4})
+    assert answer.status_code == 201, answer.text
+    pusher.push([reading("M", value=9 + 2 * (i % 2), timestamp=iso(START + i)) for i in range(100)])
+    pusher.push([reading("M", value=25, timestamp=iso(START + 100))])
+    a = wait_until(lambda: alerts(tenant)["items"])[0]
+    assert (a["metric_value"], a["threshold_value"]) == (25, 4) and "unusual" in a["message"]
+
+
+def test_silence_is_told_and_ends_with_a_reading(own_server):
+    server = own_server()
+    tenant = Tenant(server)
+    pusher = Pusher(server, tenant.key()["key"])
+    tenant.machine("M")
+    pusher.push([reading("M", value=1, timestamp=iso(START))])
+    answer = tenant.post("/alert-rules", {"type": "no_data", "metric_name": "temperature", "severity": "warning",
+                                          "duration_seconds": 2})
+    assert answer.status_code == 201, answer.text
+    a = wait_until(lambda: alerts(tenant, status="open")["items"])[0]
+    assert "no data for" in a["message"] and a["threshold_value"] == 2
+    pusher.push([reading("M", value=1, timestamp=iso(START + 1))])
+    wait_until(lambda: alerts(tenant, status="open")["total"] == 0)
+    wait_until(lambda: alerts(tenant)["total"] == 2)                  # silent again
+    server.stop()
+    time.sleep(1)
+    server.start()
+    time.sleep(1 * SLOW)
+    assert alerts(tenant)["total"] == 2, "open alerts stay open over a restart"
+
+
+@pytest.mark.parametrize("body, member", [
+    ({"type": "no_data", "metric_name": "t", "severity": "info"}, "duration_seconds"),
+    ({"type": "threshold", "metric_name": "t", "severity": "info", "threshold": 1}, "operator"),
+    ({"type": "rate_of_change", "metric_name": "t", "severity": "info", "operator": "gt"}, "threshold"),
+    ({"type": "anomaly", "severity": "info"}, "metric_name"),
+    ({"type": "anomaly", "metric_name": "t", "severity": "info", "sensitivity": 100}, "sensitivity"),
+    ({"type": "anomaly", "metric_name": "t", "severity": "info", "method": "guess"}, "method"),
+    ({"type": "anomaly", "metric_name": "t", "severity": "info", "clear_threshold": 1}, "clear_threshold"),
+    ({"conditions": [{"metric_name": "t"}], "severity": "info"}, "conditions"),
+    ({"conditions": [{"metric_name": "t", "operator": "gt", "threshold": 1}] * 9, "severity": "info"}, "conditions"),
+    ({"conditions": [{"metric_name": "t", "operator": "gt", "threshold": 1}], "type": "no_data", "severity": "info",
+      "duration_seconds": 5}, "conditions"),
+    ({"conditions": [{"metric_name": "t", "operator": "gt", "threshold": 1}]}, "severity")])
+def test_a_rule_has_what_its_type_needs(tenant, body, member):
+    answer = tenant.post("/alert-rules", body)
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"][0]["loc"][:2] == ["body", member]
+
+
+def test_a_rule_for_a_group_watches_its_machines_alone(tenant, pusher):
+    group = tenant.post("/machine-groups", {"name": "Hall"}).json()["id"]
+    tenant.machine("IN", group_id=group)
+    tenant.machine("OUT")
+    rule(tenant, group_id=group)
+    pusher.push([reading("OUT", value=95, timestamp=iso(START)), reading("IN", value=95, timestamp=iso(START))])
+    a = wait_until(lambda: alerts(tenant)["items"])
+    assert [x["machine_name"] for x in a] == ["Machine IN"]

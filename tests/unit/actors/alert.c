@@ -195,7 +195,7 @@ put_rule(uint32_t no, double threshold, uint32_t duration_s, bool live)
                              .duration_s = duration_s, .version = ++version };
 
     rule.id.b[0] = (uint8_t)no;
-    CHECK_OK(board_put_rule(as_registry, &rule, VIEW_LIT("temperature"), VIEW_LIT("hot"), (view){ 0 }));
+    CHECK_OK(board_put_rule(as_registry, &rule, VIEW_LIT("temperature"), VIEW_LIT("hot"), (view){ 0 }, (view){ 0 }));
     board_bump_registry(as_registry, true);
 }
 

@@ -2,6 +2,8 @@
 
 #include "actors/rules.h"
 
+#include <math.h>
+
 #define S 1000000LL
 
 static board_rule
@@ -127,6 +129,206 @@ an_edited_rule_starts_its_duration_anew_but_keeps_its_alert(void **state)
     CHECK_EQ(rule_judge(&r, &s, 23 * S, 6), RULE_CLOSES);
 }
 
+/* ---- conditions ---- */
+static uint32_t
+two_conditions(rule_condition out[2])
+{
+    static uint8_t packed[RULE_CONDITIONS_BYTES];
+    rule_condition given[] = { { .op = CMP_GT, .threshold = 90, .metric = VIEW_LIT("temperature") },
+                               { .op = CMP_LT, .threshold = 5, .metric = VIEW_LIT("flow") } };
+    rule_condition read[RULE_CONDITIONS_MAX];
+    uint32_t       count;
+
+    count = rule_conditions_read(view_of(packed, rule_conditions_pack(given, 2, packed)), read);
+    memcpy(out, read, 2 * sizeof *out);
+    return count;
+}
+
+static void
+conditions_come_back_as_they_were_packed(void **state)
+{
+    rule_condition c[RULE_CONDITIONS_MAX];
+    uint8_t        bytes[64] = { CMP_GT, 0, 255, 255 };
+
+    (void)state;
+    CHECK_EQ(two_conditions(c), 2);
+    CHECK_VIEW(c[1].metric, "flow");
+    CHECK(c[0].threshold == 90 && c[1].op == CMP_LT);
+    CHECK_EQ(rule_conditions_read(view_of(bytes, sizeof bytes), c), 0); /* longer than it is */
+    bytes[0] = 99;
+    CHECK_EQ(rule_conditions_read(view_of(bytes, sizeof bytes), c), 0);
+    CHECK_EQ(rule_conditions_read(view_of(bytes, 5), c), 0);
+    CHECK_EQ(rule_conditions_read((view){ 0 }, c), 0);
+}
+
+static void
+and_wants_all_conditions_or_wants_any(void **state)
+{
+    board_rule     r = rule_of(CMP_GT, 90);
+    rule_condition c[2];
+    rule_state     s = { 0 }, t = { 0 };
+    double         shown;
+
+    (void)state;
+    CHECK_EQ(two_conditions(c), 2);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &s, 1 * S, 95, &shown), RULE_STAYS); /* flow is not known yet */
+    CHECK_EQ(rule_judge_part(&r, c, 2, 1, &s, 2 * S, 7, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 1, &s, 3 * S, 4, &shown), RULE_OPENS);
+    CHECK(shown == 95);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &s, 2 * S, 10, &shown), RULE_CLOSES); /* newer than its own newest */
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &s, 1 * S, 99, &shown), RULE_STAYS);  /* late */
+    r.logic = LOGIC_OR;
+    CHECK_EQ(rule_judge_part(&r, c, 2, 1, &t, 1 * S, 4, &shown), RULE_OPENS);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &t, 2 * S, 95, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 1, &t, 3 * S, 6, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &t, 4 * S, 50, &shown), RULE_CLOSES);
+}
+
+static void
+two_conditions_of_one_metric_are_judged_together(void **state)
+{
+    board_rule     r = rule_of(CMP_GT, 10);
+    rule_condition c[2] = { { .op = CMP_GT, .threshold = 10, .metric = VIEW_LIT("x") },
+                            { .op = CMP_LT, .threshold = 20, .metric = VIEW_LIT("x") } };
+    rule_state     s = { 0 };
+    double         shown;
+
+    (void)state;
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &s, 1 * S, 5, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &s, 2 * S, 25, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, c, 2, 0, &s, 3 * S, 15, &shown), RULE_OPENS);
+}
+
+/* ---- rate of change ---- */
+static void
+a_rate_is_taken_over_the_window(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 2);
+    rule_state s = { 0 };
+    double     shown;
+
+    (void)state;
+    r.type = RULE_RATE;
+    r.window_s = 10;
+    for (int i = 0; i <= 30; i++) /* 1 a second, and a spike of one reading */
+        CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, i * S, i == 15 ? 20 : i, &shown), RULE_STAYS);
+    for (int i = 31; i < 37; i++) /* 5 a second */
+        CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, i * S, 30 + 5 * (i - 30), &shown), i == 34 ? RULE_OPENS : RULE_STAYS);
+    CHECK(s.open && shown > 2);
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 100 * S, 60, &shown), RULE_STAYS); /* not known over a gap */
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 110 * S, 60, &shown), RULE_CLOSES);
+    CHECK(shown == 0);
+}
+
+static void
+a_falling_value_has_a_negative_rate(void **state)
+{
+    board_rule r = rule_of(CMP_LT, -1);
+    rule_state s = { 0 };
+    double     shown;
+
+    (void)state;
+    r.type = RULE_RATE;
+    r.window_s = 4;
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 0, 100, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 4 * S, 92, &shown), RULE_OPENS);
+    CHECK(shown == -2 && s.peak == -2);
+}
+
+/* ---- anomalies ---- */
+static void
+an_unusual_value_is_one_far_from_the_mean(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 0);
+    rule_state s = { 0 };
+
+    (void)state;
+    r.type = RULE_ANOMALY;
+    r.sensitivity = 3;
+    CHECK_EQ(rule_judge(&r, &s, 0, 1e9), RULE_STAYS); /* nothing is known yet */
+    s = (rule_state){ 0 };
+    for (int i = 0; i < 100; i++)
+        CHECK_EQ(rule_judge(&r, &s, i * S, i % 2 == 0 ? 9 : 11), RULE_STAYS);
+    CHECK(fabs(s.usual.mean - 10) < 1e-9 && fabs(s.usual.variance - 1) < 1e-9);
+    CHECK_EQ(rule_judge(&r, &s, 100 * S, 12.9), RULE_STAYS);
+    CHECK_EQ(rule_judge(&r, &s, 101 * S, 14), RULE_OPENS);
+    CHECK_EQ(rule_judge(&r, &s, 102 * S, 20), RULE_STAYS);
+    CHECK(s.peak == 20 && fabs(s.usual.mean - 10) < 0.1); /* it learns nothing from them */
+    CHECK_EQ(rule_judge(&r, &s, 103 * S, 10), RULE_CLOSES);
+}
+
+static void
+ewma_takes_a_new_level_for_usual(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 0);
+    rule_state s = { 0 };
+    int        closed_after = 0;
+
+    (void)state;
+    r.type = RULE_ANOMALY;
+    r.method = METHOD_EWMA;
+    r.sensitivity = 3;
+    for (int i = 0; i < 200; i++)
+        CHECK_EQ(rule_judge(&r, &s, i * S, i % 2 == 0 ? 9 : 11), RULE_STAYS);
+    CHECK_EQ(rule_judge(&r, &s, 200 * S, 30), RULE_OPENS);
+    while (s.open && closed_after < 100)
+        (void)rule_judge(&r, &s, (201 + closed_after++) * S, 30);
+    CHECK(closed_after > 0 && closed_after < 100);
+}
+
+static void
+a_constant_makes_any_other_value_unusual(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 0);
+    rule_state s = { 0 };
+
+    (void)state;
+    r.type = RULE_ANOMALY;
+    r.sensitivity = 20;
+    for (int i = 0; i < RULE_SEEN_MIN; i++)
+        CHECK_EQ(rule_judge(&r, &s, i * S, 7), RULE_STAYS);
+    CHECK_EQ(rule_judge(&r, &s, 40 * S, 7), RULE_STAYS);
+    CHECK_EQ(rule_judge(&r, &s, 41 * S, 7.5), RULE_OPENS);
+}
+
+/* ---- silence ---- */
+static void
+silence_opens_and_a_reading_closes(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 0);
+    rule_state s = { 0 };
+    double     shown;
+
+    (void)state;
+    r.type = RULE_NO_DATA;
+    r.duration_s = 60;
+    r.cooldown_s = 100;
+    CHECK_EQ(rule_heard(&r, &s, 1000 * S), RULE_STAYS);
+    CHECK_EQ(rule_silent(&r, &s, 1060 * S - 1, &shown), RULE_STAYS);
+    CHECK_EQ(rule_silent(&r, &s, 1060 * S, &shown), RULE_OPENS);
+    CHECK(shown == 60);
+    CHECK_EQ(rule_silent(&r, &s, 1100 * S, &shown), RULE_STAYS);
+    CHECK_EQ(rule_heard(&r, &s, 1200 * S), RULE_CLOSES);
+    CHECK_EQ(rule_silent(&r, &s, 1270 * S, &shown), RULE_STAYS); /* cooling down */
+    CHECK_EQ(rule_silent(&r, &s, 1300 * S, &shown), RULE_OPENS);
+}
+
+static void
+an_edit_forgets_what_was_gathered(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 2);
+    rule_state s = { 0 };
+    double     shown;
+
+    (void)state;
+    r.type = RULE_RATE;
+    r.window_s = 4;
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 0, 0, &shown), RULE_STAYS);
+    r.version = 2;
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 4 * S, 100, &shown), RULE_STAYS);
+    CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 8 * S, 200, &shown), RULE_OPENS);
+}
+
 int
 main(void)
 {
@@ -138,6 +340,16 @@ main(void)
         TEST(no_alert_comes_again_within_the_cooldown),
         TEST(a_late_reading_neither_raises_nor_clears),
         TEST(an_edited_rule_starts_its_duration_anew_but_keeps_its_alert),
+        cmocka_unit_test(conditions_come_back_as_they_were_packed),
+        cmocka_unit_test(and_wants_all_conditions_or_wants_any),
+        cmocka_unit_test(two_conditions_of_one_metric_are_judged_together),
+        cmocka_unit_test(a_rate_is_taken_over_the_window),
+        cmocka_unit_test(a_falling_value_has_a_negative_rate),
+        cmocka_unit_test(an_unusual_value_is_one_far_from_the_mean),
+        cmocka_unit_test(ewma_takes_a_new_level_for_usual),
+        cmocka_unit_test(a_constant_makes_any_other_value_unusual),
+        cmocka_unit_test(silence_opens_and_a_reading_closes),
+        cmocka_unit_test(an_edit_forgets_what_was_gathered),
     };
 
     return cmocka_run_group_tests_name("actors/rules", tests, NULL, NULL);

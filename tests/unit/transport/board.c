@@ -73,7 +73,7 @@ what_the_registry_puts_everyone_finds(void **state)
     CHECK_OK(board_put_tenant(w, &tenant));
     CHECK_OK(board_put_user(w, &user));
     CHECK_OK(board_put_key(w, &key));
-    CHECK_OK(board_put_rule(w, &rule, view_str("temp"), view_str("hot"), view_str("too hot")));
+    CHECK_OK(board_put_rule(w, &rule, view_str("temp"), view_str("hot"), view_str("too hot"), (view){ 0 }));
     CHECK_OK(board_put_blocked(w, &blocked));
     memset(&tenant, 0, sizeof tenant);
     memset(&rule, 0, sizeof rule);
