@@ -219,7 +219,8 @@ rules_machines_and_their_sequences_go_out(void **state)
 
     (void)state;
     CHECK_OK(board_put_machine(home.writer, &m, VIEW_LIT("CNC-1"), VIEW_LIT("Mill"), VIEW_LIT("Hall")));
-    CHECK_OK(board_put_rule(home.writer, &r, VIEW_LIT("temperature"), VIEW_LIT("hot"), VIEW_LIT("")));
+    CHECK_OK(board_put_rule(home.writer, &r, VIEW_LIT("temperature"), VIEW_LIT("hot"), VIEW_LIT(""),
+                            VIEW_LIT("packed")));
     board_bump_registry(home.writer, true);
     CHECK(mirror_say(home.m, 0));
     pass(&home, &away);
