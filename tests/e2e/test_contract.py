@@ -12,7 +12,7 @@ import requests
 from contract import ELSEWHERE, NOT_FOUND, OUTSIDE, ROLES, SCOPES, TABLE, WRONG
 from haltless import SLOW, Tenant
 
-pytestmark = pytest.mark.short
+pytestmark = pytest.mark.once
 
 ROWS = [pytest.param(row, id=f"{row.method} {row.path}") for row in TABLE]
 

@@ -17,7 +17,7 @@ import requests
 
 from haltless import SLOW, Pusher, Tenant, reading
 
-pytestmark = pytest.mark.short
+pytestmark = [pytest.mark.short, pytest.mark.once]
 
 SHORT, LONG = 2000, 100_000
 FINE = {503, 507}       # of what begins with a 5

@@ -12,7 +12,7 @@ from haltless import Server, Tenant, wait_until
 
 from test_ops import raw
 
-pytestmark = pytest.mark.short
+pytestmark = [pytest.mark.short, pytest.mark.once]
 
 HOST = b"Host: x\r\n"
 GET = b"GET /healthz HTTP/1.1\r\n"

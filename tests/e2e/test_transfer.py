@@ -9,6 +9,8 @@ import requests
 
 from haltless import BINARY, SLOW, Tenant, iso, reading
 
+pytestmark = pytest.mark.once
+
 BASE = 1_775_000_000
 ODD = ['plain', 'a,b', 'say "x"', "two\nlines", "ü/日本", "%41&=+ #?", " spaced "]
 
