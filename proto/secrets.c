@@ -232,7 +232,7 @@ secrets_look(secrets *s, secrets_stamp *seen, const char *data_dir)
 static int
 change(const char *data_dir, void (*how)(secrets *s, const int64_t times_s[2]), const int64_t times_s[2])
 {
-    secrets s;
+    secrets s = { 0 };
     int     fd = open(data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int     rc;
 

@@ -111,7 +111,7 @@ is_blank(const importer *x)
 static bool
 csv_field(importer *x, size_t *at, view *out)
 {
-    size_t begin = *at, end = *at, i = *at;
+    size_t begin = *at, end, i = *at;
 
     if (i < x->text_len && x->text[i] == '"') {
         for (begin = end = ++i;; x->text[end++] = x->text[i++]) {
