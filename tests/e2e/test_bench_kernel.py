@@ -1,6 +1,9 @@
 """haltless bench kernel: every case passes its own checks, and says so in JSON."""
+import glob
 import json
+import os
 import subprocess
+import time
 
 import pytest
 
@@ -33,6 +36,16 @@ def test_every_case_of_the_kernel_bench_passes():
     assert CASES <= {r["case"] for r in rows[1:]}
     for r in rows[1:]:
         assert r["bench"] == "kernel" and r["value"] > 0 and r["unit"] in ("msg/s", "B/s", "ns", "1"), r
+
+
+def test_nothing_is_left_behind():
+    def left():
+        return {p for p in glob.glob("/dev/shm/haltless-bench-*") + glob.glob("/tmp/haltless-bench-*")
+                if os.stat(p).st_mtime > began}
+
+    began = time.time() - 1
+    assert run("--seconds", "0.02", "--case", "64B/batch32").returncode == 0
+    assert not left()
 
 
 def test_cases_are_chosen_and_bad_flags_refused():
