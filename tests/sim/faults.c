@@ -4,6 +4,7 @@
  * the others.  Those of the disk come in episodes, the rest one by one, some milliseconds apart.
  */
 #include "tests/sim/sim.h"
+#include "tests/sim/memrocks.h"
 
 #include "proto/messages.h"
 
@@ -11,6 +12,7 @@ static struct {
     bool     have[FAULT_COUNT];
     bool     going;
     bool     commit_armed;
+    bool     store_ill;
     uint64_t every_ns;
     enum fault kinds[FAULT_COUNT];
     uint32_t count;
@@ -47,6 +49,17 @@ static void
 speed_up(void *arg)
 {
     group_slow((uint32_t)(uintptr_t)arg, 1);
+}
+
+/* The registry's is spared: what it cannot store it refuses, and the rest of the system is not about that. */
+static bool
+store_fails(const char *path)
+{
+    if (!mix.store_ill || strstr(path, "/part.") == NULL)
+        return false;
+    mix.store_ill = false;
+    sim_fault(FAULT_STORE);
+    return true;
 }
 
 static void
@@ -89,7 +102,7 @@ static bool
 is_allowed(enum fault kind)
 {
     return !alerts_are_calm() || (kind != FAULT_KILL_COMMIT && kind != FAULT_POWER && kind != FAULT_WRITE &&
-                                  kind != FAULT_TORN && kind != FAULT_SYNC);
+                                  kind != FAULT_TORN && kind != FAULT_SYNC && kind != FAULT_STORE);
 }
 
 static void
@@ -126,6 +139,9 @@ strike(enum fault kind)
     case FAULT_SYNC:
         disk_ill(kind);
         break;
+    case FAULT_STORE:
+        mix.store_ill = true; /* the next write or sync there is */
+        break;
     default:
         break;
     }
@@ -158,9 +174,11 @@ faults_begin(void)
 {
     static const enum fault struck[] = { FAULT_KILL,  FAULT_KILL_COMMIT, FAULT_POWER,
                                          FAULT_STALL, FAULT_SLOW,        FAULT_CLOCK,
-                                         FAULT_WRITE, FAULT_TORN,        FAULT_SYNC };
+                                         FAULT_WRITE, FAULT_TORN,        FAULT_SYNC,
+                                         FAULT_STORE };
 
     mix.going = true;
+    memrocks_fails = store_fails;
     for (uint32_t i = 0; i < FAULT_COUNT; i++)
         mix.have[i] = !sim_one_in(4);
     for (uint32_t i = 0; i < COUNT_OF(struck); i++)
@@ -176,7 +194,7 @@ void
 faults_end(void)
 {
     mix.going = false;
-    mix.commit_armed = false;
+    mix.commit_armed = mix.store_ill = false;
     bell_faults(0, 0);
     disk_set((disk_rates){ 0 });
     for (uint32_t g = 0; g < node_groups(); g++) {

@@ -109,7 +109,7 @@ static uint32_t  database_count;
 static uint64_t  life = 1;
 static uint64_t  dice = 88172645463325252ull;
 
-bool (*memrocks_fails)(void);
+bool (*memrocks_fails)(const char *path);
 
 static void *
 get(size_t len)
@@ -447,7 +447,7 @@ rocksdb_write(rocksdb_t *r, const rocksdb_writeoptions_t *options, rocksdb_write
         complain(text, "Not implemented: Not supported operation in read only mode.");
         return;
     }
-    if (d->broken || (memrocks_fails != NULL && memrocks_fails())) {
+    if (d->broken || (memrocks_fails != NULL && memrocks_fails(d->path))) {
         d->broken = true;
         complain(text, "IO error: While appending to file: Input/output error");
         return;
@@ -468,6 +468,7 @@ void
 rocksdb_flush_wal(rocksdb_t *r, unsigned char sync, char **text)
 {
     world_pause();
+    r->d->broken |= r->writes && memrocks_fails != NULL && memrocks_fails(r->d->path);
     if (r->d->broken)
         complain(text, "IO error: While fdatasync: Input/output error");
     else if (sync)

@@ -39,6 +39,7 @@
     X(FAULT_WRITE, "write_fail", "a write that fails")                                             \
     X(FAULT_TORN, "write_torn", "a write that fails half done")                                    \
     X(FAULT_SYNC, "sync_fail", "a sync that fails")                                                \
+    X(FAULT_STORE, "store_fail", "RocksDB of a partition refuses a write or a sync")               \
     X(FAULT_LOST, "lost_write", "a write not synced that a power cut undoes")                      \
     X(FAULT_CUT_TAIL, "lost_batch", "RocksDB batches not synced that a power cut undoes")          \
     X(FAULT_LEAVE, "client_leaves", "a client that does not wait for its answer")
