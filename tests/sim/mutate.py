@@ -17,6 +17,10 @@ MUTANTS = {
              "        wire_kick(k->wire, o->edge);\n        world_pause();\n        (void)lane_publish(o->lane);\n"),
     # The journal is trimmed although RocksDB's log was not synced.
     "trim": ("        rocksdb_flush_wal(p->rocks->db, 1, &text);\n        p->sync_rc = ", "        p->sync_rc = "),
+    # A chunk's summary counts one too many.
+    "summary": ("    a->count += s->count;\n", "    a->count += s->count + 1;\n"),
+    # A late reading opens and closes alerts.
+    "late": ("    if (s->has_newest && time_us < s->newest_us)\n", "    if (false)\n"),
     # What a killed predecessor wrote and did not sync is taken for durable.
     "resync": ("    return rc < 0 ? rc : make_newest_durable(j, &found);", "    (void)make_newest_durable;\n    return rc;"),
 }
