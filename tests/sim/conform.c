@@ -192,6 +192,15 @@ number_of(const char *key, size_t len)
     return (uint32_t)strtoul(text, NULL, 10);
 }
 
+static uint32_t
+key_at(const rocksdb_iterator_t *it)
+{
+    size_t      len;
+    const char *key = rocksdb_iter_key(it, &len);
+
+    return number_of(key, len);
+}
+
 /* All that is there, by key and by both directions of an iterator, is what `want` says. */
 static void
 check_equal(rig *r, rocksdb_t *db, rocksdb_column_family_handle_t *const *cf, const state *want)
@@ -202,26 +211,22 @@ check_equal(rig *r, rocksdb_t *db, rocksdb_column_family_handle_t *const *cf, co
         uint32_t            k = 0;
 
         for (rocksdb_iter_seek_to_first(it); rocksdb_iter_valid(it); rocksdb_iter_next(it), k++) {
-            size_t      key_len, len;
-            const char *key = rocksdb_iter_key(it, &key_len);
+            size_t      len;
             const char *value = rocksdb_iter_value(it, &len);
 
             while (k < KEYS && want->value[f][k] == 0)
                 k++;
-            CHECK_EQ(number_of(key, key_len), k);
+            CHECK_EQ(key_at(it), k);
             CHECK_EQ(value_at(value, len), want->value[f][k]);
         }
         while (k < KEYS && want->value[f][k] == 0)
             k++;
         CHECK_EQ(k, KEYS);
         for (rocksdb_iter_seek_to_last(it); rocksdb_iter_valid(it); rocksdb_iter_prev(it)) {
-            size_t      key_len;
-            const char *key = rocksdb_iter_key(it, &key_len);
-
             while (k > 0 && want->value[f][k - 1] == 0)
                 k--;
             CHECK(k > 0);
-            CHECK_EQ(number_of(key, key_len), --k);
+            CHECK_EQ(key_at(it), --k);
         }
         rocksdb_iter_get_error(it, &text);
         CHECK(text == NULL);
@@ -272,12 +277,12 @@ check_seeks(rig *r)
         rocksdb_iter_seek(it, key, len);
         CHECK_EQ(rocksdb_iter_valid(it), up < KEYS);
         if (up < KEYS)
-            CHECK_EQ(number_of(rocksdb_iter_key(it, &len), len), up);
+            CHECK_EQ(key_at(it), up);
         len = key_of(k, key);
         rocksdb_iter_seek_for_prev(it, key, len);
         CHECK_EQ(rocksdb_iter_valid(it), down > 0);
         if (down > 0)
-            CHECK_EQ(number_of(rocksdb_iter_key(it, &len), len), down - 1);
+            CHECK_EQ(key_at(it), down - 1);
         rocksdb_iter_destroy(it);
     }
 }
