@@ -276,7 +276,7 @@ run_all(const order *o)
     uint64_t   begun = 0, ended = 0, failed = 0;
     double     since = seconds();
 
-    while (ended < begun || begun == 0) {
+    for (;;) {
         job *j = free_job(jobs, o);
         bool more = failed == 0 && (begun < o->count || seconds() - since < o->minutes * 60);
 
@@ -285,6 +285,8 @@ run_all(const order *o)
             start(j, o);
             continue;
         }
+        if (ended == begun)
+            break;
         failed += !wait_one(jobs, o, &sum);
         ended = begun;
         for (uint64_t i = 0; i < o->jobs; i++)
