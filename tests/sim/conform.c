@@ -479,6 +479,27 @@ a_crash_keeps_a_prefix_of_what_was_not_synced(void **state_p)
     }
 }
 
+static void
+a_range_is_deleted_at_once(void **state_p)
+{
+    rig     *r = *state_p;
+    uint64_t before;
+    char     from[16], until[16], *text = NULL;
+    size_t   from_len = key_of(40, from), until_len = key_of(90, until);
+
+    for (int i = 0; i < 40; i++)
+        write_batch(r, false);
+    before = rocksdb_get_latest_sequence_number(r->db);
+    rocksdb_delete_range_cf(r->db, r->lazy, r->cf[2], from, from_len, until, until_len, &text);
+    CHECK(text == NULL);
+    CHECK_EQ(rocksdb_get_latest_sequence_number(r->db), before + 1);
+    for (uint32_t k = 40; k < 90; k++)
+        model.value[2][k] = 0;
+    check_equal(r, r->db, r->cf, &model);
+    write_batch(r, false);
+    check_equal(r, r->db, r->cf, &model);
+}
+
 /* Of one family; with several of them, RocksDB syncs the log behind it first. */
 static void
 a_flush_makes_everything_before_it_durable(void **state_p)
@@ -510,6 +531,7 @@ main(void)
         cmocka_unit_test_setup_teardown(iterators_and_snapshots_see_their_moment, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_database_has_one_owner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_follower_sees_what_there_was_when_it_caught_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_range_is_deleted_at_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_flush_makes_everything_before_it_durable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_crash_keeps_a_prefix_of_what_was_not_synced, set_up, tear_down),
     };

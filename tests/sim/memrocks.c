@@ -436,6 +436,23 @@ note_end(database *d, bool sync)
     d->ends[d->end_count++] = d->sequence;
 }
 
+static bool
+takes_writes(rocksdb_t *r, char **text)
+{
+    database *d = r->d;
+
+    if (!r->writes) {
+        complain(text, "Not implemented: Not supported operation in read only mode.");
+        return false;
+    }
+    if (d->broken || (memrocks_fails != NULL && memrocks_fails(d->path))) {
+        d->broken = true;
+        complain(text, "IO error: While appending to file: Input/output error");
+        return false;
+    }
+    return true;
+}
+
 void
 rocksdb_write(rocksdb_t *r, const rocksdb_writeoptions_t *options, rocksdb_writebatch_t *b,
               char **text)
@@ -443,15 +460,8 @@ rocksdb_write(rocksdb_t *r, const rocksdb_writeoptions_t *options, rocksdb_write
     database *d = r->d;
 
     world_pause();
-    if (!r->writes) {
-        complain(text, "Not implemented: Not supported operation in read only mode.");
+    if (!takes_writes(r, text))
         return;
-    }
-    if (d->broken || (memrocks_fails != NULL && memrocks_fails(d->path))) {
-        d->broken = true;
-        complain(text, "IO error: While appending to file: Input/output error");
-        return;
-    }
     for (size_t at = 0; at < b->len;) {
         op o;
 
@@ -573,6 +583,52 @@ rocksdb_delete_cf(rocksdb_t *r, const rocksdb_writeoptions_t *options,
     rocksdb_writebatch_delete_cf(b, cf, key, key_len);
     rocksdb_write(r, options, b, text);
     rocksdb_writebatch_destroy(b);
+}
+
+/* [from, until), under one number. */
+void
+rocksdb_delete_range_cf(rocksdb_t *r, const rocksdb_writeoptions_t *options,
+                        rocksdb_column_family_handle_t *cf, const char *from, size_t from_len,
+                        const char *until, size_t until_len, char **text)
+{
+    database *d = r->d;
+
+    world_pause();
+    if (!takes_writes(r, text))
+        return;
+    d->sequence++;
+    for (node *n = seek(cf->f, (const uint8_t *)from, from_len, NULL, NULL);
+         n != NULL && compare(n->key, n->len, (const uint8_t *)until, until_len) < 0; n = n->next[0])
+        if (seen(n, d->sequence) != NULL)
+            put(cf->f, n->key, n->len, NULL, 0, true, d->sequence);
+    note_end(d, options->sync);
+    world_pause();
+}
+
+/* There are no table files: what it may leave, it leaves. */
+void
+rocksdb_delete_file_in_range_cf(rocksdb_t *r, rocksdb_column_family_handle_t *cf, const char *from,
+                                size_t from_len, const char *until, size_t until_len, char **text)
+{
+    (void)r;
+    (void)cf;
+    (void)from;
+    (void)from_len;
+    (void)until;
+    (void)until_len;
+    (void)text;
+}
+
+void
+rocksdb_compact_range_cf(rocksdb_t *r, rocksdb_column_family_handle_t *cf, const char *from,
+                         size_t from_len, const char *until, size_t until_len)
+{
+    (void)r;
+    (void)cf;
+    (void)from;
+    (void)from_len;
+    (void)until;
+    (void)until_len;
 }
 
 /* RocksDB syncs the log that a flush closes before the table file counts: with several families that is a sync. */
