@@ -20,7 +20,7 @@ MUTANTS = {
     # A chunk's summary counts one too many.
     "summary": ("    a->count += s->count;\n", "    a->count += s->count + 1;\n"),
     # A late reading opens and closes alerts.
-    "late": ("    if (s->has_newest && time_us < s->newest_us)\n", "    if (false)\n"),
+    "late": ("        return s->has_newest && time_us < s->newest_us;\n", "        return false;\n"),
     # What a killed predecessor wrote and did not sync is taken for durable.
     "resync": ("    return rc < 0 ? rc : make_newest_durable(j, &found);", "    (void)make_newest_durable;\n    return rc;"),
 }
