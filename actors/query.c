@@ -28,7 +28,9 @@ enum {
     BATCH_MAX = 1024,          /* series whose heads are asked for at once */
     FIND_A_TURN = 2000,        /* machines */
     ROWS_A_TURN = 60000,       /* about a millisecond */
+    PIECE_COST = 4000,         /* of anything that is no row: what is ready goes out before long */
     HEADS_ROWS_MAX = 4 << 20,  /* of one batch: 64 MiB */
+    ALL_ROWS_MAX = 16 << 20,   /* of all jobs: 256 MiB; whoever would go over it asks again later */
     WINDOW = 65536,
     POINTS_MAX = (32768 - sizeof(result_head)) / sizeof(result_point),
     RETRY_NS = 5 * 1000000,
@@ -100,13 +102,16 @@ typedef struct query {
     bool         pumping; /* a timer is set that goes on at once */
     bool         resting; /* ... that goes on in a while */
     uint64_t     far;     /* partitions that are on other nodes, each with a reader */
+    uint64_t     held_rows; /* head_rows of all jobs */
+    int64_t      budget; /* of this turn: about rows */
 } query;
 
 /* ---- a job's end ---- */
 
 static void
-drop_heads(job *j)
+drop_heads(query *q, job *j)
 {
+    q->held_rows -= j->head_rows;
     for (uint32_t i = 0; i < j->heads_count; i++)
         for (uint32_t kind = 0; kind < HEAD_KINDS; kind++)
             free(j->heads[i].at[kind]);
@@ -138,7 +143,7 @@ static void
 drop(query *q, job *j)
 {
     cancel_asks(q, j);
-    drop_heads(j);
+    drop_heads(q, j);
     targets_close(&j->targets);
     fold_close(&j->fold);
     scan_free(&j->scan);
@@ -152,6 +157,8 @@ finish(query *q, job *j, int rc)
 {
     result_head h = { .kind = RESULT_END, .rc = rc };
 
+    if (rc == E_LIMIT || rc == E_LATE)
+        count_add(ak_counters(q->k), rc == E_LIMIT ? COUNT_QUERIES_REFUSED : COUNT_QUERIES_LATE, 1);
     if (rc == E_IO || rc == E_NOMEM || rc == E_BAD)
         log_error("query.failed", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
     err_clear();
@@ -163,9 +170,9 @@ finish(query *q, job *j, int rc)
 
 /* The next batch: at most batch_max series; a folded series of the answer may go over several batches. */
 static void
-begin_batch(job *j)
+begin_batch(query *q, job *j)
 {
-    drop_heads(j);
+    drop_heads(q, j);
     scan_forget_reader(j->scan); /* its cursors see the chunks of an earlier moment */
     j->batch_from = j->member;
     j->batch_end = j->targets.count - j->member;
@@ -238,14 +245,14 @@ ask_heads(query *q, job *j)
 {
     uint16_t parts = board_parts(ak_board(q->k));
 
-    drop_heads(j);
+    drop_heads(q, j);
     j->heads_count = j->batch_end - j->batch_from;
     j->heads = calloc(j->heads_count + 1, sizeof *j->heads);
     ASSERT(j->heads != NULL);
     for (uint16_t p = 0; p < parts && p < BOARD_PARTS_MAX; p++)
         if (!ask_part(q, j, p)) {
             cancel_asks(q, j);
-            drop_heads(j);
+            drop_heads(q, j);
             j->state = JOB_LATER;
             j->then = JOB_ASK;
             return;
@@ -258,10 +265,10 @@ static void
 heads_failed(query *q, job *j, int rc)
 {
     cancel_asks(q, j);
-    drop_heads(j);
+    drop_heads(q, j);
     if (rc == E_LIMIT && j->batch_max > 1) {
         j->batch_max = j->batch_max / 4 > 0 ? j->batch_max / 4 : 1;
-        begin_batch(j);
+        begin_batch(q, j);
     } else if (rc == E_AGAIN) {
         j->state = JOB_LATER;
         j->then = JOB_ASK;
@@ -280,7 +287,7 @@ member_of(job *j, heads_wait *w, uint32_t no, uint32_t series)
 }
 
 static int
-take_rows(job *j, heads_wait *w, const ak_msg *m)
+take_rows(query *q, job *j, heads_wait *w, const ak_msg *m)
 {
     static const size_t lens[HEAD_KINDS] = { sizeof(head_row), sizeof(chunk_summary), sizeof(erased_row) };
     member_rows        *to;
@@ -296,6 +303,8 @@ take_rows(job *j, heads_wait *w, const ak_msg *m)
         return E_OK;
     if (j->head_rows + h.rows > HEADS_ROWS_MAX)
         return err(E_LIMIT, "unsealed rows of a query");
+    if (q->held_rows + h.rows > ALL_ROWS_MAX)
+        return err(E_AGAIN, "unsealed rows of all queries");
     to = member_of(j, w, addr_part(m->from), h.series);
     if (to == NULL)
         return err(E_BAD, "head rows of a series that was not asked for");
@@ -306,13 +315,16 @@ take_rows(job *j, heads_wait *w, const ak_msg *m)
     to->at[h.kind] = rows;
     to->count[h.kind] += h.rows;
     j->head_rows += h.rows * (uint32_t)(len / sizeof(head_row));
+    q->held_rows += h.rows * (uint32_t)(len / sizeof(head_row));
+    count_add(ak_counters(q->k), COUNT_QUERY_HEADS, h.rows);
     return E_OK;
 }
 
 static void pump_soon(query *q);
 static void take_far(query *q, job *j, const ak_msg *m);
-static int  end_member(job *j);
+static int  end_member(query *q, job *j);
 static void no_room(query *q, job *j, int rc);
+static void pump(query *q);
 
 static ak_verdict
 on_head_rows(ak *k, void *self, const ak_msg *m)
@@ -326,7 +338,7 @@ on_head_rows(ak *k, void *self, const ak_msg *m)
     if (w == NULL || w->job == NULL || w->corr != m->corr)
         return AK_DONE;
     j = w->job;
-    rc = take_rows(j, w, m);
+    rc = take_rows(q, j, w, m);
     if (m->flags & ENV_MORE) {
         ak_credit(k, m->corr, m->len);
     } else {
@@ -338,7 +350,7 @@ on_head_rows(ak *k, void *self, const ak_msg *m)
     }
     if (rc < 0)
         heads_failed(q, j, rc);
-    pump_soon(q);
+    pump(q);
     return AK_DONE;
 }
 
@@ -550,7 +562,7 @@ finish_group(job *j)
 
 /* A member is in: the group goes on, or its points leave. */
 static int
-end_member(job *j)
+end_member(query *q, job *j)
 {
     const targets *t = &j->targets;
 
@@ -560,7 +572,7 @@ end_member(job *j)
     j->member++;
     if (j->member < t->count && targets_fold(t, &t->at[j->group_from], &t->at[j->member])) {
         if (j->member == j->batch_end)
-            begin_batch(j);
+            begin_batch(q, j);
         return E_OK;
     }
     return finish_group(j);
@@ -574,7 +586,7 @@ trouble(query *q, job *j, int rc)
     if (rc == E_MORE) {
         j->reading = false;
         j->with_rows = true;
-        begin_batch(j);
+        begin_batch(q, j);
         return;
     }
     if (rc == E_AGAIN && j->again++ < AGAIN_MAX) {
@@ -593,7 +605,7 @@ trouble(query *q, job *j, int rc)
 static void
 read_on(query *q, job *j)
 {
-    int64_t budget = ROWS_A_TURN;
+    int64_t before = q->budget;
     int     rc = E_OK;
 
     if (targets_is_far(&j->targets, j->targets.at[j->member].part)) {
@@ -603,16 +615,17 @@ read_on(query *q, job *j)
         return;
     }
 
-    while (budget > 0 && j->state == JOB_READ && rc == E_OK) {
+    while (q->budget > 0 && j->state == JOB_READ && rc == E_OK) {
         ak_io_begin(q->k); /* chunks come from the disk */
         if (!j->reading)
             rc = start_member(q, j);
         if (rc == E_OK)
-            rc = scan_step(j->scan, &budget);
+            rc = scan_step(j->scan, &q->budget);
         ak_io_end(q->k);
         if (rc == 0)
-            rc = end_member(j);
+            rc = end_member(q, j);
     }
+    count_add(ak_counters(q->k), COUNT_QUERY_ROWS, (uint64_t)(before - q->budget));
     if (rc < 0)
         trouble(q, j, rc);
 }
@@ -666,6 +679,7 @@ send_points(query *q, job *j)
         ASSERT(fill_next(&rest, &body.p[i]));
     rc = ak_reply_part(q->k, &j->m, MSG_RESULT, &body, (uint32_t)(sizeof body.h + n * sizeof *body.p));
     if (rc == E_OK) {
+        count_add(ak_counters(q->k), COUNT_QUERY_POINTS, n);
         j->sent += n;
         j->points = rest;
     }
@@ -710,7 +724,7 @@ sent_all(query *q, job *j)
     begin_group(j);
     j->state = JOB_READ;
     if (j->member == j->batch_end)
-        begin_batch(j);
+        begin_batch(q, j);
 }
 
 static void
@@ -753,7 +767,7 @@ far_on(query *q, job *j)
         if (j->far.from_us != INT64_MIN && !fold_is_full(&j->fold))
             return; /* the next page */
         fold_member_end(&j->fold);
-        if ((rc = end_member(j)) < 0)
+        if ((rc = end_member(q, j)) < 0)
             finish(q, j, rc);
     }
 }
@@ -770,7 +784,7 @@ find_on(query *q, job *j)
     } else if (rc == 0) {
         j->groups = targets_groups(&j->targets);
         begin_group(j);
-        begin_batch(j);
+        begin_batch(q, j);
     }
 }
 
@@ -818,26 +832,45 @@ pump_soon(query *q)
     ak_timer(q->k, 0, &q->pumping);
 }
 
-/* One piece of one job, the next job the next time; jobs that wait for room look again in a while. */
+static job *
+next_runnable(query *q)
+{
+    for (uint32_t i = 0, seen = 0; i < JOBS_MAX && seen < q->busy; i++) {
+        job *j = &q->jobs[(q->turn + i) % JOBS_MAX];
+
+        if (is_runnable(j))
+            return j;
+        seen += j->state != JOB_FREE;
+    }
+    return NULL;
+}
+
+static bool
+any_waits_for_room(const query *q)
+{
+    for (uint32_t i = 0, seen = 0; i < JOBS_MAX && seen < q->busy; i++) {
+        if (q->jobs[i].state == JOB_LATER)
+            return true;
+        seen += q->jobs[i].state != JOB_FREE;
+    }
+    return false;
+}
+
+/* A piece of each job in turn, until a millisecond's worth is done: a small query goes from its question to its partitions
+ * in one step of the kernel, and from their answers to its own in another.  Jobs that wait for room look again in a
+ * while. */
 static void
 pump(query *q)
 {
-    bool more = false, later = false;
+    job *j;
+    bool later;
 
-    for (uint32_t i = 0; i < JOBS_MAX; i++) {
-        job *j = &q->jobs[(q->turn + i) % JOBS_MAX];
-
-        if (is_runnable(j)) {
-            q->turn = (uint32_t)(j - q->jobs) + 1;
-            turn_of(q, j);
-            break;
-        }
+    for (q->budget = ROWS_A_TURN; q->budget > 0 && (j = next_runnable(q)) != NULL; q->budget -= PIECE_COST) {
+        q->turn = (uint32_t)(j - q->jobs) + 1;
+        turn_of(q, j);
     }
-    for (uint32_t i = 0; i < JOBS_MAX; i++) {
-        more = more || is_runnable(&q->jobs[i]);
-        later = later || q->jobs[i].state == JOB_LATER;
-    }
-    if (more)
+    later = any_waits_for_room(q);
+    if (next_runnable(q) != NULL)
         pump_soon(q);
     if (later && !q->resting) {
         q->resting = true;
@@ -907,7 +940,7 @@ on_query(ak *k, void *self, const ak_msg *m)
     j->state = JOB_FIND;
     q->busy++;
     count_add(ak_counters(k), COUNT_QUERIES, 1);
-    pump_soon(q);
+    pump(q);
     return AK_DONE;
 }
 
@@ -938,9 +971,10 @@ on_cancel(ak *k, void *self, const ak_msg *m)
 {
     job *j = job_of(self, m);
 
-    (void)k;
-    if (j != NULL)
+    if (j != NULL) {
+        count_add(ak_counters(k), COUNT_QUERIES_CANCELLED, 1);
         drop(self, j);
+    }
     return AK_DONE;
 }
 
