@@ -282,6 +282,64 @@ check_series(check *c)
     }
 }
 
+/* A place in a short list that is kept in order, the greatest first; NULL: it is too small for it. */
+static grower *
+place_for(grower *list, uint32_t *count, uint64_t figure)
+{
+    uint32_t at = *count;
+
+    while (at > 0 && list[at - 1].series < figure)
+        at--;
+    if (at == GROWERS_MAX)
+        return NULL;
+    *count += *count < GROWERS_MAX;
+    memmove(list + at + 1, list + at, (*count - at - 1) * sizeof *list);
+    list[at] = (grower){ .series = figure };
+    return &list[at];
+}
+
+/* Series in the order of the blocks that made them, and machines by how many they have. */
+static void
+find_growers(check *c)
+{
+    part_checked *o = c->out;
+    part         *p = c->p;
+    uint32_t      machines = 0;
+    uint64_t     *count;
+    uint32_t     *tenant;
+
+    for (uint32_t i = 1; i <= series_count(p->map); i++)
+        machines = series_at(p->map, i)->machine > machines ? series_at(p->map, i)->machine : machines;
+    count = calloc(machines + 1u, sizeof *count);
+    tenant = calloc(machines + 1u, sizeof *tenant);
+    ASSERT(count != NULL && tenant != NULL);
+    for (uint32_t i = series_count(p->map); i > 0; i--) { /* numbers are given in order */
+        const series *s = series_at(p->map, i);
+
+        if (s->machine == 0)
+            continue;
+        count[s->machine]++;
+        tenant[s->machine] = s->tenant;
+        if (o->newest_count < GROWERS_MAX) {
+            grower *g = &o->newest[o->newest_count++];
+            view    name = series_metric(p->map, i);
+
+            *g = (grower){ .machine = s->machine, .tenant = s->tenant };
+            memcpy(g->metric, name.at, min_u64(name.len, sizeof g->metric - 1));
+        }
+    }
+    for (uint32_t m = 1; m <= machines; m++) {
+        grower *g = count[m] == 0 ? NULL : place_for(o->most, &o->most_count, count[m]);
+
+        if (g != NULL) {
+            g->machine = m;
+            g->tenant = tenant[m];
+        }
+    }
+    free(count);
+    free(tenant);
+}
+
 static int
 most_readings_first(const void *a, const void *b)
 {
@@ -340,6 +398,7 @@ part_check_image(const char *dir, uint16_t number, bool rows, part_checked *out,
         note_sizes(c);
         check_chunks(c);
         check_series(c);
+        find_growers(c);
         if (out->metric_count > 1)
             qsort(out->metrics, out->metric_count, sizeof *out->metrics, most_readings_first);
         part_abandon(&c->p);

@@ -22,12 +22,23 @@ typedef struct metric_use {
     uint64_t series, readings, chunks, chunk_bytes, rollup_bytes, head_readings;
 } metric_use;
 
+/* Who has the most series, and which came last: what grows, when a budget of series runs out. */
+enum { GROWERS_MAX = 10 };
+typedef struct grower {
+    uint32_t machine, tenant;
+    uint64_t series;
+    char     metric[256]; /* of one that came last; else empty */
+} grower;
+
 typedef struct part_checked {
     uint64_t          series, chunks, readings, head_readings, journal_blocks, torn_bytes;
     uint64_t          chunk_bytes, rollup_bytes; /* as they were put */
     uint64_t          table_bytes;               /* RocksDB's files */
     part_fault_counts faults;
     uint64_t          fault_count;
+    grower            most[GROWERS_MAX];   /* machines with the most series */
+    grower            newest[GROWERS_MAX]; /* the series made last, the last one first */
+    uint32_t          most_count, newest_count;
     metric_use       *metrics; /* owned; most readings first */
     uint32_t          metric_count;
 } part_checked;

@@ -5,6 +5,7 @@
  */
 #include "proto/err.h"
 #include "proto/json.h"
+#include "proto/pack.h"
 #include "storage/part_check.h"
 #include "storage/regstore.h"
 #include "tools/account.h"
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PARTS_MAX = 256 };
+enum { PARTS_MAX = 256, MACHINES_MAX = 1 << 24 };
 
 typedef struct request {
     const char *name; /* of the command */
@@ -30,6 +31,8 @@ typedef struct request {
 typedef struct findings {
     uint32_t     files, files_damaged; /* of a backup */
     uint64_t     registry_records;
+    char       (*machines)[64]; /* owned: their identifiers by number */
+    uint32_t     machine_count;
     uint16_t     parts[PARTS_MAX];
     part_checked part[PARTS_MAX];
     uint32_t     part_count;
@@ -44,23 +47,53 @@ on_progress(void *ctx, uint64_t done, uint64_t of)
 static int
 count_record(void *ctx, view key, view value)
 {
+    findings *f = ctx;
+
     (void)key;
     (void)value;
-    ++*(uint64_t *)ctx;
+    f->registry_records++;
+    return 0;
+}
+
+static int
+note_machine(void *ctx, view key, view value)
+{
+    findings *f = ctx;
+    pack_doc  doc;
+    view      identifier;
+    uint32_t  no = key.len == 4 ? load_be32(key.at) : 0;
+
+    f->registry_records++;
+    if (no == 0 || no > MACHINES_MAX || pack_open(&doc, value) < 0) {
+        err_clear();
+        return 0;
+    }
+    if (no >= f->machine_count) {
+        uint32_t count = no * 2 + 64;
+
+        f->machines = realloc(f->machines, count * sizeof *f->machines);
+        ASSERT(f->machines != NULL);
+        memset(f->machines + f->machine_count, 0, (count - f->machine_count) * sizeof *f->machines);
+        f->machine_count = count;
+    }
+    if (pack_get_str(pack_root(&doc), "identifier", &identifier))
+        memcpy(f->machines[no], identifier.at, min_u64(identifier.len, sizeof f->machines[no] - 1));
+    pack_doc_close(&doc);
     return 0;
 }
 
 /* Reading is checking: RocksDB judges each block by its checksum, the store each value by its version. */
 static int
-check_registry(const char *dir, uint64_t *records)
+check_registry(const char *dir, findings *f)
 {
     regstore *s;
     int       rc = regstore_open(&s, dir);
 
     if (rc < 0)
         return rc;
-    for (int f = 0; f < REG_FAMILY_COUNT && rc == E_OK; f++)
-        rc = regstore_scan(s, (enum reg_family)f, (view){ 0 }, (view){ 0 }, false, count_record, records);
+    for (int i = 0; i < REG_FAMILY_COUNT && rc == E_OK; i++)
+        rc = regstore_scan(s, (enum reg_family)i, (view){ 0 }, (view){ 0 }, false,
+                           i == REG_MACHINES ? note_machine : count_record, f);
     regstore_close(&s);
     return rc;
 }
@@ -77,7 +110,7 @@ look_through(const request *r, findings *f)
         rc = backup_verify(r->dir, r->json, &f->files, &f->files_damaged);
     if (rc < 0 || (rc = picture_take(&pic, r->dir)) < 0)
         return rc;
-    rc = check_registry(pic.path, &f->registry_records);
+    rc = check_registry(pic.path, f);
     f->part_count = picture_parts(pic.path, f->parts, PARTS_MAX);
     for (uint32_t i = 0; i < f->part_count && rc == E_OK; i++) {
         char     what[32];
@@ -206,6 +239,42 @@ bytes_a_reading(const part_checked *c, const metric_use *u)
     return u->readings == 0 || put == 0 ? 0 : mine / (double)u->readings;
 }
 
+static const char *
+machine_name(const findings *f, uint32_t no)
+{
+    return no < f->machine_count && f->machines[no][0] != '\0' ? f->machines[no] : "?";
+}
+
+static void
+growers_json(json_out *j, const findings *f, const char *name, const grower *g, uint32_t count)
+{
+    json_name(j, view_str(name));
+    json_open(j, '[');
+    for (uint32_t i = 0; i < count; i++) {
+        json_open(j, '{');
+        json_name_int(j, "tenant", g[i].tenant);
+        json_name_string(j, "machine_identifier", view_str(machine_name(f, g[i].machine)));
+        if (g[i].metric[0] != '\0')
+            json_name_string(j, "metric_name", view_str(g[i].metric));
+        else
+            json_name_int(j, "series", (int64_t)g[i].series);
+        json_close(j, '}');
+    }
+    json_close(j, ']');
+}
+
+static void
+growers_text(const findings *f, const part_checked *c)
+{
+    printf("  machines with the most series:");
+    for (uint32_t i = 0; i < c->most_count; i++)
+        printf("%s %s (%" PRIu64 ")", i > 0 ? "," : "", machine_name(f, c->most[i].machine), c->most[i].series);
+    printf("\n  series made last:");
+    for (uint32_t i = 0; i < c->newest_count; i++)
+        printf("%s %s/%s", i > 0 ? "," : "", machine_name(f, c->newest[i].machine), c->newest[i].metric);
+    putchar('\n');
+}
+
 static void
 stats_json(const findings *f)
 {
@@ -231,6 +300,8 @@ stats_json(const findings *f)
             json_close(&j, '}');
         }
         json_close(&j, ']');
+        growers_json(&j, f, "machines_with_most_series", c->most, c->most_count);
+        growers_json(&j, f, "newest_series", c->newest, c->newest_count);
         json_close(&j, '}');
         printf("%.*s\n", (int)j.len, j.at);
         json_out_free(&j);
@@ -262,6 +333,7 @@ stats_text(const findings *f)
             printf("  %-32.32s %10" PRIu64 " %12" PRIu64 " %10" PRIu64 " %10.1f %12.3f\n", u->name, u->series,
                    u->readings, u->head_readings, ratio(u->readings, u->chunks), bytes_a_reading(c, u));
         }
+        growers_text(f, c);
     }
 }
 
@@ -290,7 +362,8 @@ static const char stats_usage[] =
     "  --json      one JSON object a partition\n"
     "  --data DIR  the server's data directory; the server may run\n\n"
     "Bytes a reading of a metric are those of its chunks, their keys and rollups; those of the table files count RocksDB's\n"
-    "indexes, series and what waits to be compacted as well.\n";
+    "indexes, series and what waits to be compacted as well.  At the end: which machines have the most series and which series\n"
+    "came last, for when a tenant's budget of series (limits.series_per_tenant) runs out.\n";
 
 static int
 begin(int argc, char **argv, request *r, int (*run)(const request *, findings *))
@@ -317,6 +390,7 @@ begin(int argc, char **argv, request *r, int (*run)(const request *, findings *)
     status = run(r, f);
     for (uint32_t i = 0; i < f->part_count; i++)
         part_checked_free(&f->part[i]);
+    free(f->machines);
     free(f);
     free(data);
     return status;

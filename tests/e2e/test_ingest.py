@@ -264,3 +264,21 @@ def test_a_body_of_faults_is_counted_and_the_first_ten_thousand_are_listed(tenan
     body = answer.json()
     assert (answer.status_code, body["accepted_count"], body["rejected_count"]) == (207, 0, 60000)
     assert body["errors"] == [error(i, None, "Reading must be an object") for i in range(10000)]
+
+
+@pytest.mark.once
+def test_a_tenants_budget_of_series_refuses_new_ones_alone(own_server):
+    server = own_server(flags=["--limits-series-per-tenant", "3"])
+    tenant = Tenant(server)
+    machine = tenant.machine("M")
+    pusher = Pusher(server, tenant.key()["key"])
+    assert pusher.push([reading("M", metric=f"m{i}", value=i) for i in range(3)]).json()["accepted_count"] == 3
+    answer = pusher.push([reading("M", metric=f"m{i}", value=10 + i) for i in range(5)]).json()
+    assert answer["accepted_count"] == 3 and answer["rejected_count"] == 2
+    assert [e["index"] for e in answer["errors"]] == [3, 4]
+    assert all("series" in e["error"].lower() for e in answer["errors"]), answer
+    latest = tenant.get(f"/machines/{machine['id']}/readings/latest").json()["readings"]
+    assert {r["metric_name"]: r["value"] for r in latest} == {"m0": 10, "m1": 11, "m2": 12}
+    other = Tenant(server)
+    other.machine("M")
+    assert Pusher(server, other.key()["key"]).push([reading("M", metric="own")]).json()["accepted_count"] == 1
