@@ -894,6 +894,8 @@ load(part *p, journal_report *report)
         rc = load_family(p, PART_SERIES, load_series);
     if (rc == E_OK)
         rc = load_family(p, PART_LATEST, load_latest);
+    if (rc == E_OK && (p->in_doubt || p->rocks->repaired))
+        rc = part_log_doubt(p, trimmed);
     if (rc == E_OK)
         rc = load_family(p, PART_ERASED, load_erased);
     if (rc == E_OK)
@@ -929,6 +931,8 @@ part_open(part **out, const part_config *config, const part_events *events, jour
     p->map = series_new();
     p->heads = heads_new();
     rc = fs_path(p->dir, "%s/part.%u", config->dir, config->number);
+    if (rc == E_OK)
+        rc = part_log_look(p);
     if (rc == E_OK)
         rc = part_db_own(&p->db, p->dir, config->cache_bytes);
     if (rc == E_OK) {

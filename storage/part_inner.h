@@ -119,6 +119,7 @@ struct part {
     uint8_t     *chunk;
     chunk_scratch *scratch;
     uint64_t     replayed_rows, lost_rows;
+    bool         in_doubt; /* what is said to be sealed may not be (part_log.h) */
     int          broken; /* the code of the write that failed: RocksDB takes no more until it is opened anew */
     uint64_t     mend_at_ns, mend_wait_ns;
     bool         syncing; /* between part_begin_sync and part_end_sync */
@@ -181,6 +182,11 @@ bool chunk_cursor_day_before(chunk_cursor *c, uint32_t series, int64_t *day);
 
 /* ---- part_seal.c ---- */
 void part_put_latest(part *p, rocksdb_writebatch_t *batch, uint32_t series, uint64_t sealed_lsn);
+
+/* ---- part_log.c ---- */
+NODISCARD int part_log_look(part *p); /* before RocksDB opens its log, and makes a whole one of it: p->in_doubt */
+/* Each series counts as sealed up to what is sure, in memory and in the database. */
+NODISCARD int part_log_doubt(part *p, uint64_t sure_lsn);
 
 /* ---- part_mend.c ---- */
 void          part_break(part *p, int rc); /* sealing or syncing failed */

@@ -501,6 +501,13 @@ forget(part *p, uint32_t at)
     char   *text = NULL;
     int     rc;
 
+    /* Never without the chunks that were rewritten for it, also after a power cut. */
+    rocksdb_flush_wal(p->rocks->db, 1, &text);
+    rc = rocks_result(text, "sync RocksDB's log");
+    if (rc < 0) {
+        part_break(p, rc);
+        return err(rc, "forget a delete");
+    }
     key_put_erased(key, p->erasures[at].lsn, p->erasures[at].series);
     rocksdb_delete_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_ERASED], (const char *)key, sizeof key, &text);
     rc = rocks_result(text, "forget a delete");

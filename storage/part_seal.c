@@ -4,7 +4,7 @@
  *     -> one write batch: chunks, the series' definitions not stored yet, latest with "sealed up to lsn"
  *     -> heads dropped
  *   journal segments that nothing unsealed is in
- *     -> "trimmed" noted, RocksDB's log synced (20 ms, perhaps: a helper may do that), segments recycled
+ *     -> RocksDB's log synced (20 ms, perhaps: a helper may do that), "trimmed" noted, segments recycled
  *
  * The batch is not synced: losing it loses nothing while the journal still has the rows, and a row that is in both is
  * told by its series' sealed lsn, which is in the batch too.
@@ -342,12 +342,14 @@ part_sync(part *p)
     meta_value v = { .version = KEY_VALUE_VERSION, .lsn = p->sync_lsn };
     char      *text = NULL;
 
-    rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7,
-                   (const char *)&v, sizeof v, &text);
-    p->sync_rc = rocks_result(text, "note what the journal is trimmed to");
+    /* The note comes behind the sync: where it is read, all that is sealed up to it is there (part_log.h).  Lost, it only
+     * makes the next start read more. */
+    rocksdb_flush_wal(p->rocks->db, 1, &text);
+    p->sync_rc = rocks_result(text, "sync RocksDB's log");
     if (p->sync_rc == E_OK) {
-        rocksdb_flush_wal(p->rocks->db, 1, &text);
-        p->sync_rc = rocks_result(text, "sync RocksDB's log");
+        rocksdb_put_cf(p->rocks->db, p->rocks->write, p->rocks->cf[PART_META], "trimmed", 7,
+                       (const char *)&v, sizeof v, &text);
+        p->sync_rc = rocks_result(text, "note what the journal is trimmed to");
     }
     if (p->sync_rc == E_OK)
         return;

@@ -136,6 +136,7 @@ typedef struct opening {
     char                db[FS_PATH_MAX];
     char                copy[FS_PATH_MAX];
     char                aside[FS_PATH_MAX];
+    bool                repaired; /* by RocksDB: a new CURRENT alone changes no data */
 } opening;
 
 bool
@@ -220,6 +221,7 @@ mend_copy(opening *o)
     log_warn("rocks.repairing", "what=%s dir=%s error=%s", o->config->what, o->copy,
              log_quote(view_str(err_text())));
     err_clear();
+    o->repaired = true;
     rocksdb_repair_db(o->r->options[0], o->copy, &text);
     rc = rocks_result(text, "repair");
     return rc < 0 ? rc : open_plain(o, o->copy, NULL);
@@ -256,6 +258,7 @@ rescue(opening *o, int rc)
     err_clear();
     rc = open_repaired(o);
     if (rc == E_OK) {
+        o->r->repaired = o->repaired;
         log_warn("rocks.repaired", "what=%s dir=%s", what, o->db);
         return E_OK;
     }

@@ -33,6 +33,7 @@ typedef struct rocks {
     rocksdb_cache_t                   *cache;
     rocksdb_writeoptions_t            *write, *write_synced;
     rocksdb_readoptions_t             *read;
+    bool                               repaired; /* when it was opened */
 } rocks;
 
 /* Opens or makes it.  What is damaged is repaired on a hard-linked copy, else moved aside; each step is logged.

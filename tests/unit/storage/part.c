@@ -1,6 +1,9 @@
 #include "tests/unit/storage/scratch.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "storage/fs.h"
@@ -486,6 +489,141 @@ a_mangled_current_file_costs_nothing(void **state)
     part_close(&p);
 }
 
+/* ---- a log with a hole, as a power cut may leave one ---- */
+
+enum { HOLE_SERIES = 3, HOLE_ROWS = 660, HOLE_ROUNDS = 24, HOLE_TRIALS = 12 };
+
+/* The log of the database: its path, and how long it is. */
+static uint64_t
+the_log(const char *dir, char path[FS_PATH_MAX])
+{
+    char           db[FS_PATH_MAX];
+    struct dirent *e;
+    struct stat    st = { 0 };
+    DIR           *d;
+
+    CHECK_OK(fs_path(db, "%s/part.0/db", dir));
+    d = opendir(db);
+    assert_non_null(d);
+    while ((e = readdir(d)) != NULL)
+        if (strlen(e->d_name) > 4 && strcmp(e->d_name + strlen(e->d_name) - 4, ".log") == 0)
+            CHECK_OK(fs_path(path, "%s/%s", db, e->d_name));
+    closedir(d);
+    CHECK_EQ(stat(path, &st), 0);
+    return (uint64_t)st.st_size;
+}
+
+/* A round of rows of each series, sealed: one write of the log. */
+static void
+put_round(part *p, body *b, uint32_t round)
+{
+    int rc = E_OK;
+
+    for (uint32_t s = 1; s <= HOLE_SERIES; s++) {
+        body_clear(b);
+        if (round == 0)
+            (void)body_name(b, s, 0, "m", "C");
+        for (uint32_t i = 0; i < HOLE_ROWS; i++) {
+            uint32_t n = round * HOLE_ROWS + i;
+
+            body_row(b, round == 0 ? 0 : s, round == 0 ? ROW_NEW : 0, n * 1000000ll, n * 7919 % 1009 + s);
+        }
+        CHECK_EQ(stage(p, b, 100 + round * 100 + s), 0);
+        commit(p);
+    }
+    while (part_tend(p, &rc))
+        CHECK_OK(rc);
+    CHECK_EQ(part_head(p, 1).count, 0);
+}
+
+/* Every row is in a head or in a chunk. */
+static void
+check_rounds(const part_config *config, const char *dir)
+{
+    part_config    c = *config;
+    journal_report report;
+    part          *p;
+    part_reader   *r;
+    static bool    seen[HOLE_ROUNDS * HOLE_ROWS];
+
+    c.dir = dir;
+    CHECK_OK(part_open(&p, &c, NULL, &report));
+    CHECK_OK(part_reader_open(&r, dir, 0, true, NULL, 1 << 20));
+    for (uint32_t s = 1; s <= HOLE_SERIES; s++) {
+        static int64_t times[CHUNK_ROWS_MAX];
+        static double  values[CHUNK_ROWS_MAX];
+        chunk_cursor  *cursor;
+        chunk_summary  sum;
+        head_view      h = part_head(p, s);
+
+        memset(seen, 0, sizeof seen);
+        for (uint32_t i = 0; i < h.count; i++)
+            seen[h.rows[i].time_us / 1000000] = true;
+        CHECK_OK(chunk_cursor_open(&cursor, r, s, INT64_MIN, INT64_MAX));
+        while (chunk_cursor_next(cursor, &sum) == 1) {
+            CHECK_OK(chunk_cursor_rows(cursor, times, values));
+            for (uint32_t i = 0; i < sum.count; i++)
+                seen[times[i] / 1000000] = true;
+        }
+        chunk_cursor_close(&cursor);
+        for (uint32_t i = 0; i < COUNT_OF(seen); i++)
+            CHECK(seen[i]);
+    }
+    part_reader_close(&r);
+    part_abandon(&p);
+}
+
+static void
+copy_dir(const char *from, const char *to)
+{
+    char command[3 * FS_PATH_MAX];
+
+    CHECK(snprintf(command, sizeof command, "rm -rf '%s' && cp -r '%s' '%s'", to, from, to) < (int)sizeof command);
+    CHECK_EQ(system(command), 0);
+}
+
+static void
+what_lost_pieces_of_the_log_had_sealed_is_replayed(void **state)
+{
+    static uint8_t zeros[1 << 20];
+    char           dir[FS_PATH_MAX], copy[FS_PATH_MAX], path[FS_PATH_MAX];
+    uint64_t       at[HOLE_ROUNDS + 1], seed = 20260404;
+    part_config    config;
+    journal_report report;
+    part          *p;
+    body           b = body_new(7);
+
+    CHECK_OK(fs_path(dir, "%s/a", (char *)*state));
+    CHECK_OK(fs_path(copy, "%s/b", (char *)*state));
+    config = config_in(dir);
+    config.sync_apart = true; /* nobody syncs: nothing is trimmed */
+    CHECK_OK(part_open(&p, &config, NULL, &report));
+    at[0] = the_log(dir, path);
+    for (uint32_t i = 0; i < HOLE_ROUNDS; i++) {
+        put_round(p, &b, i);
+        at[i + 1] = the_log(dir, path);
+        CHECK(at[i + 1] > at[i]);
+    }
+    part_abandon(&p);
+    for (uint32_t trial = 0; trial < HOLE_TRIALS; trial++) {
+        int fd;
+
+        copy_dir(dir, copy);
+        CHECK_EQ(the_log(copy, path), at[HOLE_ROUNDS]);
+        fd = open(path, O_WRONLY | O_CLOEXEC);
+        for (uint32_t i = 0; i < HOLE_ROUNDS; i++) {
+            seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+            if (seed >> 62 != 0)
+                continue;
+            CHECK(pwrite(fd, zeros, at[i + 1] - at[i], (off_t)at[i]) > 0);
+        }
+        close(fd);
+        check_rounds(&config, copy);
+        check_rounds(&config, copy); /* nor does the next crash lose it */
+    }
+    body_free(&b);
+}
+
 static void
 beyond_repair_it_starts_with_what_the_journal_has(void **state)
 {
@@ -554,6 +692,7 @@ main(void)
         TEST_IN_SCRATCH(one_owner_a_process_and_one_a_machine),
         TEST_IN_SCRATCH(a_helper_writes_while_the_owner_stages_and_tends),
         TEST_IN_SCRATCH(a_mangled_current_file_costs_nothing),
+        TEST_IN_SCRATCH(what_lost_pieces_of_the_log_had_sealed_is_replayed),
         TEST_IN_SCRATCH(beyond_repair_it_starts_with_what_the_journal_has),
         TEST_IN_SCRATCH(a_newer_format_is_refused_in_one_line),
     };
