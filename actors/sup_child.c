@@ -236,7 +236,7 @@ log_exit(const child *c, int status)
 static bool
 is_final(int rc)
 {
-    return rc == E_LOCKED || rc == E_NEWER || rc == E_PERM || rc == E_CONFIG;
+    return rc == E_LOCKED || rc == E_NEWER || rc == E_OLDER || rc == E_PERM || rc == E_CONFIG;
 }
 
 static void

@@ -22,7 +22,8 @@
 #include "proto/err.h"
 #include "proto/world.h"
 
-enum { FORMAT_READER = 1, FORMAT_WRITER = 1 };
+/* 1: chunks were laid out otherwise, before the first release; this version would not see them. */
+enum { FORMAT_OLDEST = 2, FORMAT_READER = 2, FORMAT_WRITER = 2 };
 
 int
 fs_path(char *out, const char *fmt, ...)
@@ -282,5 +283,8 @@ fs_check_format(const char *dir, const char *what)
     if (reader > FORMAT_READER || writer > FORMAT_WRITER)
         return err(E_NEWER, "%s needs version %d to write it, this is version %d", path, writer,
                    FORMAT_WRITER);
+    if (writer < FORMAT_OLDEST)
+        return err(E_OLDER, "%s is of format %d, the oldest that is read is %d: take another data directory", path, writer,
+                   FORMAT_OLDEST);
     return E_OK;
 }

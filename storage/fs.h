@@ -26,7 +26,7 @@ void fs_remove_dir(const char *path);
 NODISCARD int fs_fresh_name(char *out, const char *dir, const char *name);
 
 /* DIR/FORMAT: the lowest version of this software that may read, and may write, what lies beside it.
- * Written when missing.  E_NEWER, with one line that says so. */
+ * Written when missing.  E_NEWER, E_OLDER, with one line that says so. */
 NODISCARD int fs_check_format(const char *dir, const char *what);
 
 #endif

@@ -668,10 +668,10 @@ a_newer_format_is_refused_in_one_line(void **state)
 
     part_close(&p);
     CHECK_OK(fs_path(path, "%s/part.0/FORMAT", (char *)*state));
-    CHECK_OK(fs_write_file(path, view_str("haltless part\nreader 2\nwriter 2\n")));
+    CHECK_OK(fs_write_file(path, view_str("haltless part\nreader 3\nwriter 3\n")));
     err_clear();
     CHECK_EQ(part_open(&p, &config, NULL, &report), E_NEWER);
-    CHECK(p == NULL && strchr(err_text(), '\n') == NULL && strstr(err_text(), "version 2") != NULL);
+    CHECK(p == NULL && strchr(err_text(), '\n') == NULL && strstr(err_text(), "version 3") != NULL);
     err_clear();
 }
 

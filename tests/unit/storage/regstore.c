@@ -162,12 +162,16 @@ a_newer_format_is_refused(void **state)
 
     CHECK_OK(regstore_open(&s, *state));
     regstore_close(&s);
-    write_text(*state, "registry/FORMAT", "haltless registry\nreader 1\nwriter 2\n");
+    write_text(*state, "registry/FORMAT", "haltless registry\nreader 2\nwriter 3\n");
     err_clear();
     CHECK_EQ(regstore_open(&s, *state), E_NEWER);
-    CHECK(strstr(err_text(), "version 2") != NULL);
+    CHECK(strstr(err_text(), "version 3") != NULL);
     write_text(*state, "FORMAT", "haltless data\nreader 9\nwriter 9\n");
     CHECK_EQ(data_dir_lock(*state), E_NEWER);
+    write_text(*state, "FORMAT", "haltless data\nreader 1\nwriter 1\n"); /* before the chunks of today */
+    err_clear();
+    CHECK_EQ(data_dir_lock(*state), E_OLDER);
+    CHECK(strstr(err_text(), "another data directory") != NULL);
 }
 
 static void
