@@ -25,7 +25,8 @@
 
 enum {
     JOBS_MAX = 64,
-    BATCH_MAX = 1024,          /* series whose heads are asked for at once */
+    BATCH_MAX = 1024,          /* series whose heads are asked for at once, as figures */
+    ROWS_BATCH_MAX = 64,       /* ... as rows */
     FIND_A_TURN = 2000,        /* machines */
     ROWS_A_TURN = 60000,       /* about a millisecond */
     PIECE_COST = 4000,         /* of anything that is no row: what is ready goes out before long */
@@ -68,7 +69,9 @@ struct job {
     uint32_t       batch_from, batch_end, batch_max; /* of targets */
     uint32_t       member; /* the target that is being read */
     bool           reading; /* scan_start was called for it */
-    bool           with_rows; /* figures of its head did not do: a batch of its own */
+    bool           with_rows; /* figures of heads did not do: this batch has their rows */
+    uint32_t       rows_max;  /* series of such a batch: doubled while the next one needs rows too */
+    uint32_t       rows_end;  /* where the last such batch ended */
     uint32_t       again;
     uint32_t       head_rows; /* of the batch */
     member_rows   *heads; /* a batch of them, owned */
@@ -168,7 +171,19 @@ finish(query *q, job *j, int rc)
 
 /* ---- heads ---- */
 
-/* The next batch: at most batch_max series; a folded series of the answer may go over several batches. */
+/* Behind series whose rows were needed the next ones' are likely to be, too: then more of them come with rows at a time,
+ * and fewer with figures that would not do. */
+static uint32_t
+batch_size(const job *j)
+{
+    if (j->with_rows)
+        return j->rows_max;
+    if (j->rows_end == j->member && j->member > 0)
+        return (uint32_t)min_u64(j->batch_max, 2u * j->rows_max);
+    return j->batch_max;
+}
+
+/* The next batch: at most batch_size() series; a folded series of the answer may go over several batches. */
 static void
 begin_batch(query *q, job *j)
 {
@@ -176,7 +191,7 @@ begin_batch(query *q, job *j)
     scan_forget_reader(j->scan); /* its cursors see the chunks of an earlier moment */
     j->batch_from = j->member;
     j->batch_end = j->targets.count - j->member;
-    j->batch_end = j->member + (uint32_t)min_u64(j->batch_end, j->with_rows ? 1 : j->batch_max);
+    j->batch_end = j->member + (uint32_t)min_u64(j->batch_end, batch_size(j));
     memset(j->reached, 0, sizeof j->reached);
     memset(j->sealed, 0, sizeof j->sealed);
     j->state = JOB_ASK;
@@ -266,7 +281,10 @@ heads_failed(query *q, job *j, int rc)
 {
     cancel_asks(q, j);
     drop_heads(q, j);
-    if (rc == E_LIMIT && j->batch_max > 1) {
+    if (rc == E_LIMIT && j->with_rows && j->rows_max > 1) {
+        j->rows_max = j->rows_max / 4 > 0 ? j->rows_max / 4 : 1;
+        begin_batch(q, j);
+    } else if (rc == E_LIMIT && j->batch_max > 1) {
         j->batch_max = j->batch_max / 4 > 0 ? j->batch_max / 4 : 1;
         begin_batch(q, j);
     } else if (rc == E_AGAIN) {
@@ -567,9 +585,11 @@ end_member(query *q, job *j)
     const targets *t = &j->targets;
 
     j->reading = false;
-    j->with_rows = false;
     j->again = 0;
-    j->member++;
+    if (++j->member == j->batch_end && j->with_rows) {
+        j->with_rows = false;
+        j->rows_end = j->member;
+    }
     if (j->member < t->count && targets_fold(t, &t->at[j->group_from], &t->at[j->member])) {
         if (j->member == j->batch_end)
             begin_batch(q, j);
@@ -585,6 +605,7 @@ trouble(query *q, job *j, int rc)
 
     if (rc == E_MORE) {
         j->reading = false;
+        j->rows_max = j->rows_end == j->member && j->member > 0 ? (uint32_t)min_u64(2u * j->rows_max, ROWS_BATCH_MAX) : 1;
         j->with_rows = true;
         begin_batch(q, j);
         return;
@@ -937,6 +958,7 @@ on_query(ak *k, void *self, const ak_msg *m)
     j->m = *m;
     j->m.body = NULL;
     j->batch_max = BATCH_MAX;
+    j->rows_max = 1;
     j->state = JOB_FIND;
     q->busy++;
     count_add(ak_counters(k), COUNT_QUERIES, 1);

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 import oracle
-from haltless import iso, reading, wait_until
+from haltless import Pusher, Tenant, iso, reading, wait_until
 
 START = 1775260800          # 2026-04-04T00:00:00Z
 pytestmark = pytest.mark.short
@@ -402,3 +402,31 @@ def test_a_client_that_leaves_ends_its_query_and_costs_are_counted(server, tenan
         s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tenant.token}\r\n\r\n".encode())
         assert s.recv(1024).startswith(b"HTTP/1.1 200")
     wait_until(lambda: server.metric_sum("haltless_queries_cancelled_total") > between[1])
+
+
+@pytest.mark.once
+def test_series_whose_figures_do_not_do_are_asked_for_together(own_server):
+    """Each of 300 series has a late reading, so its head and its chunk are needed row by row: asked for one by one, with the
+    figures of all the others in between, they would be 45 000 messages (and a query over 20 000 would not end)."""
+    server = own_server()
+    tenant = Tenant(server)
+    tenant.machine("M")
+    pusher = Pusher(server, tenant.key()["key"])
+    metrics, ticks = 300, 660
+
+    def push(times):
+        lines = [f'{{"machine_identifier":"M","timestamp":"{iso(START + t)}","metric_name":"m{m}","value":{t % 7},"unit":"c"}}'
+                 for t in times for m in range(metrics)]
+        for at in range(0, len(lines), 60000):
+            answer = pusher.push_raw("\n".join(lines[at:at + 60000]), "application/x-ndjson")
+            assert answer.status_code == 207 and answer.json()["rejected_count"] == 0, answer.text[:300]
+
+    push(range(0, ticks * 10, 10))
+    wait_until(lambda: server.metric_sum("haltless_chunks_sealed_total") >= metrics)
+    push([5])
+    before = server.metric_sum("haltless_messages_total", actor="query")
+    answer = tenant.post("/readings/query", {"start": iso(START - 86400), "end": iso(START + 86400), "interval": "1d",
+                                             "aggregation": "count", "group_by": "all"})
+    assert answer.status_code == 200, answer.text[:300]
+    assert sum(p["value"] for p in answer.json()["series"][0]["data"]) == metrics * (ticks + 1)
+    assert server.metric_sum("haltless_messages_total", actor="query") - before < 20000
