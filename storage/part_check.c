@@ -244,7 +244,9 @@ check_chunks(check *c)
         if (++done % PROGRESS_EVERY == 0 && c->progress != NULL)
             c->progress(c->ctx, done, max_u64(done, c->estimate));
     }
-    if (walk_close(&chunks, c, "chunks") < 0 || walk_close(&rollups, c, "rollups") < 0)
+    int chunks_rc = walk_close(&chunks, c, "chunks"); /* each, whatever the other one met: RocksDB insists */
+    int rollups_rc = walk_close(&rollups, c, "rollups");
+    if (chunks_rc < 0 || rollups_rc < 0)
         err_clear();
     rocksdb_readoptions_destroy(read);
     if (c->progress != NULL)

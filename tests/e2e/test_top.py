@@ -82,7 +82,10 @@ class Terminal:
     """haltless top on a terminal of 80 by 24; pictures() are what it drew, as text."""
 
     def __init__(self, server, *flags):
-        self.master, slave = pty.openpty()
+        try:
+            self.master, slave = pty.openpty()
+        except OSError as e:
+            pytest.skip(f"this place has no terminals: {e}")
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.process = subprocess.Popen([BINARY, "top", "--data", server.data, *flags], stdin=slave, stdout=slave,
                                         stderr=slave)
