@@ -73,6 +73,7 @@ struct job {
     uint32_t       rows_max;  /* series of such a batch: doubled while the next one needs rows too */
     uint32_t       rows_end;  /* where the last such batch ended */
     uint32_t       again;
+    bool           reopened; /* a reader that could not go on was let go once */
     uint32_t       head_rows; /* of the batch */
     member_rows   *heads; /* a batch of them, owned */
     uint32_t       heads_count;
@@ -618,8 +619,18 @@ trouble(query *q, job *j, int rc)
         j->then = JOB_READ;
         return;
     }
-    if (rc == E_AGAIN || rc == E_IO || rc == E_GONE)
+    if (rc == E_AGAIN || rc == E_IO || rc == E_GONE) {
         forget_reader(q, no);
+        if (!j->reopened) { /* the writer was started anew under it: one that is opened now sees everything */
+            j->reopened = true;
+            j->again = 0;
+            j->reading = false;
+            j->reached[no] = false;
+            j->state = JOB_LATER;
+            j->then = JOB_READ;
+            return;
+        }
+    }
     finish(q, j, rc);
 }
 
@@ -774,7 +785,7 @@ far_on(query *q, job *j)
 
     if (rc == 1) {
         j->state = JOB_HEADS;
-    } else if (rc < 0 && !j->far.ended) {
+    } else if (rc < 0 && j->far.first != NULL) { /* a part that is here could not be passed on, whether or not more come */
         no_room(q, j, rc);
     } else if (rc < 0) {
         finish(q, j, rc);
