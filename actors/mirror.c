@@ -399,9 +399,8 @@ mirror_hear(mirror *m, uint32_t peer, view word)
         if (len > word.len)
             return false;
         record = word.at + sizeof i;
-        text[0] = view_of(record + i.record, i.text[0]);
-        text[1] = view_of(text[0].at + i.text[0], i.text[1]);
-        text[2] = view_of(text[1].at + i.text[1], i.text[2]);
+        for (int t = 0, at = i.record; t < TEXTS; at += i.text[t++])
+            text[t] = view_of(record + at, i.text[t]);
         sound &= take(m, peer, &i, record, text);
         word = view_of(word.at + len, word.len - len);
     }

@@ -66,7 +66,8 @@ def test_top_shows_a_running_and_a_killed_server(own_server, topology):
     run_dir, was = files(server)
     dead = rows(top(server, "--json"))
     assert dead["node"]["living"] == 0
-    assert {a["state"] for a in dead["actors"]} == {"dead"}
+    # The supervisor's death tells its children to stop: one may have done so before the kill reached it.
+    assert "dead" in {a["state"] for a in dead["actors"]} <= {"dead", "stopped"}
     for a in dead["actors"]:
         assert a["messages"] >= before[a["actor"]]["messages"]
     assert "ingest.0 " in top(server)

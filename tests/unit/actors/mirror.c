@@ -228,6 +228,7 @@ rules_machines_and_their_sequences_go_out(void **state)
     CHECK_VIEW(board_string(b, BOARD_MACHINES, 0, got.location), "Hall");
     CHECK_EQ(board_find_rule(b, &r.id, &r), 1);
     CHECK_VIEW(board_string(b, BOARD_RULES, 0, r.metric), "temperature");
+    CHECK_VIEW(board_string(b, BOARD_RULES, 0, r.conditions), "packed");
     CHECK_EQ(board_rules_seq(b), board_rules_seq(home.writer));
     CHECK_EQ(board_registry_seq(b), board_registry_seq(home.writer));
     board_close(&b);

@@ -200,13 +200,12 @@ server_start(server *s)
     char   *all[COUNT_OF(argv) + COUNT_OF(s->flags)];
     options o;
 
-    memcpy(all, argv, sizeof argv);
-    for (size_t i = 0; s->flags[i] != NULL; i++)
-        all[argc++] = strdup(s->flags[i]);
-
     s->pid = fork();
     if (s->pid != 0)
         return;
+    memcpy(all, argv, sizeof argv);
+    for (size_t i = 0; s->flags[i] != NULL; i++)
+        all[argc++] = strdup(s->flags[i]);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (options_load(&o, s->config, argc, all) < 0) {
         (void)fprintf(stderr, "%s\n", err_text());
