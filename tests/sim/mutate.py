@@ -16,7 +16,7 @@ MUTANTS = {
     "kick": ("        if (lane_publish(o->lane)) {\n            world_pause();\n            wire_kick(k->wire, o->edge);\n        }\n",
              "        wire_kick(k->wire, o->edge);\n        world_pause();\n        (void)lane_publish(o->lane);\n"),
     # The journal is trimmed although RocksDB's log was not synced.
-    "trim": ("        rocksdb_flush_wal(p->rocks->db, 1, &text);\n        p->sync_rc = ", "        p->sync_rc = "),
+    "trim": ("    rocksdb_flush_wal(p->rocks->db, 1, &text);\n    p->sync_rc = ", "    p->sync_rc = "),
     # A chunk's summary counts one too many.
     "summary": ("    a->count += s->count;\n", "    a->count += s->count + 1;\n"),
     # A late reading opens and closes alerts.
