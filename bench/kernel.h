@@ -31,6 +31,8 @@ void kernel_place(const kernel_bench *b, int side, bool polls);
 bool kernel_wants(const kernel_bench *b, const char *name);
 /* Records of an envelope and that body that this thread copies a second into a window as large as a lane. */
 double kernel_copy_rate(uint32_t body);
+/* Such records that the two sides' cores pass on a second, by plain copies and looks at large windows: no queue between them. */
+double kernel_pass_rate(const kernel_bench *b, uint32_t body);
 /* Sorts them; prints quantiles. */
 void kernel_times(const kernel_bench *b, const char *what, uint64_t *ns, size_t count);
 /* "64B", "1KiB" */

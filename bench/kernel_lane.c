@@ -8,7 +8,8 @@
  * ... as two threads (inproc) and as two processes (ipc).  A producer writes every body in full and
  * publishes after each record, after 32, or once a step (what the kernel does when 1 024 messages wait);
  * the consumer touches every cache line, acknowledges like a kernel batch, and checks that each record is
- * the next one with the bytes it was given.  Beside each throughput stands which part of memcpy's it is.
+ * the next one with the bytes it was given.  Beside each throughput stands which part of memcpy's it is, and
+ * of what the two cores pass on without any queue (kernel_pass.c).
  * Round trips: one record there, one back.
  *
  * The peer of a case is a thread, or a child forked before this process has a ZeroMQ context.
@@ -47,6 +48,7 @@ typedef struct trial {
     enum how    how;
     bool        processes;
     bool        round_trip;
+    double      pass_rate; /* of bare copies between the two cores, measured just before; BY_POLLING */
 } trial;
 
 typedef struct end {
@@ -350,6 +352,8 @@ consume(end *e, const trial *t, const bench_out *o)
     bench_row(o, t->name, "throughput", (double)count / took, "msg/s");
     bench_row(o, t->name, "bytes", (double)count * t->size / took, "B/s");
     bench_row(o, t->name, "of_memcpy", (double)count / took / kernel_copy_rate(t->size), "1");
+    if (t->how == BY_POLLING)
+        bench_row(o, t->name, "of_pass", (double)count / took / t->pass_rate, "1");
     return true;
 }
 
@@ -562,8 +566,10 @@ run_lanes(const kernel_bench *b, bool processes)
             kernel_size_name(size, t.size);
             (void)snprintf(name, sizeof name, "lane/%s/%s/%s", size, batches[k].name,
                            processes ? "2proc" : "2threads");
-            if (kernel_wants(b, name))
-                failed += !run(&t, b);
+            if (!kernel_wants(b, name))
+                continue;
+            t.pass_rate = kernel_pass_rate(b, t.size);
+            failed += !run(&t, b);
         }
     }
     return failed;
