@@ -5,7 +5,8 @@
  * refused at once, and it is tried every 5 s for ever.  A process that lives for 10 s has a clean slate.
  *
  * SIGKILL comes from outside: the actor did nothing wrong, and its clients wait.  Such deaths are counted
- * apart and cost at most 20 ms each, until there are so many that it must be a loop after all (memory).
+ * apart.  Whoever was killed after a while of work is started at once; in its first moments, after at most 20 ms; until there
+ * are so many that it must be a loop after all (memory).
  *
  * When the supervisor is killed its children end as for SIGTERM (PR_SET_PDEATHSIG): they drain what they can, and the
  * next supervisor takes their lanes over.
@@ -28,6 +29,7 @@
 
 enum { KILLS_BORNE = 64, KILL_COUNTS_AS = 3 };
 static const uint64_t CLEAN_SLATE_NS = 10000000000ull;
+static const uint64_t SETTLED_NS = 200000000;
 static const uint64_t AGAIN_FIRST_NS = 10000000;
 static const uint64_t AGAIN_MOST_NS = 5000000000ull;
 
@@ -201,9 +203,9 @@ note_death(child *c, bool killed, uint64_t lived_ns)
         c->deaths = c->kills = 0;
     if (!killed)
         return ++c->deaths;
-    c->kills++;
-    return c->kills > KILLS_BORNE ? c->kills - KILLS_BORNE + KILL_COUNTS_AS
-                                  : (uint32_t)min_u64(c->kills, KILL_COUNTS_AS);
+    if (++c->kills > KILLS_BORNE)
+        return c->kills - KILLS_BORNE + KILL_COUNTS_AS;
+    return lived_ns > SETTLED_NS ? 1 : (uint32_t)min_u64(c->kills, KILL_COUNTS_AS);
 }
 
 static uint64_t
