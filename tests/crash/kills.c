@@ -1,13 +1,16 @@
-/* kills.c - a real node under kill -9: the consumer, the producer, the supervisor, thousands of times.
+/* kills.c - real nodes under kill -9: the consumer, the producer, the links, the supervisors, thousands of times.
  *
  *   front.0 ──numbers──▶ ingest.0 ──▶ sink: a file of {number, position behind it}, and how many of them count
+ *   front.0 ──▶ link ══tcp, CURVE══▶ link ──▶ ingest.0 ──▶ sink            with --nodes: two nodes, and the far supervisor
  *
  * The sink is as a journal is: an entry and the watermark are there together or not at all.  The producer goes on where
  * its lane ends: what it published exists, what it only staged does not.  Records are of one size, so the number that
  * comes next is the lane's tail over that size.
  *
  * Claim, when the last kill is over: the sink holds 0, 1, 2, ... up to what was published, each once, in order, in one
- * generation of lanes.       kills COUNT [SEED]        prints what it counted; ends with 1 when the claim is false
+ * generation of the producer's lanes.
+ *
+ *   kills [--nodes] COUNT [SEED]        prints what it counted; ends with 1 when the claim is false
  */
 #include "actors/ak_internal.h"
 #include "actors/kinds.h"
@@ -15,17 +18,23 @@
 #include "proto/crypto.h"
 #include "proto/err.h"
 #include "proto/log.h"
+#include "transport/trust.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Where the sink is: of the driver's environment, for actors of either node. */
+#define SINK "HALTLESS_KILLS_SINK"
 
 enum { BODY = 56, RECORD = 128, ENTRIES_MAX = 1 << 24, A_TICK = 8, PATIENCE_MS = 60000, BATCH_MAX = 4096, DISK_US = 400 };
 static const uint64_t TICK_NS = 1000000;
@@ -45,14 +54,13 @@ typedef struct sink {
 } sink;
 
 static sink *
-sink_map(const char *dir)
+sink_map(void)
 {
-    char  path[4200];
-    void *at;
-    int   fd;
+    const char *path = getenv(SINK);
+    void       *at;
+    int         fd;
 
-    (void)snprintf(path, sizeof path, "%s/sink", dir);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fd = path == NULL ? -1 : open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, sizeof(sink)) < 0)
         return NULL;
     at = mmap(NULL, sizeof(sink), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -111,7 +119,8 @@ eater_init(ak *k, void *self)
     eater   *e = self;
     uint64_t n;
 
-    if ((e->sink = sink_map(ak_data_dir(k))) == NULL)
+    (void)k;
+    if ((e->sink = sink_map()) == NULL)
         return err(E_IO, "sink");
     n = atomic_load(&e->sink->commit);
     e->mark = n == 0 ? 0 : e->sink->entry[n - 1].pos_end;
@@ -168,7 +177,7 @@ teller_init(ak *k, void *self)
 {
     teller *t = self;
 
-    if ((t->sink = sink_map(ak_data_dir(k))) == NULL)
+    if ((t->sink = sink_map()) == NULL)
         return err(E_IO, "sink");
     if ((t->next = published(k->host->run->path)) == UINT64_MAX)
         return err(E_IO, "lane");
@@ -200,15 +209,46 @@ DEAF(notifier, KIND_NOTIFIER);
 
 /* ---- the driver ---- */
 
+enum { NODES_MOST = 2, SUPERVISOR = 0 };
+
+typedef struct victim {
+    const char *name;
+    uint8_t     node;
+    uint16_t    kind; /* SUPERVISOR: nobody's */
+    uint16_t    shares;
+} victim;
+
+static const victim alone[] = {
+    { "consumer", 0, KIND_INGEST, 9 }, { "producer", 0, KIND_FRONT, 9 }, { "supervisor", 0, SUPERVISOR, 2 }, { 0 }
+};
+/* Not the producer's supervisor: a node of several begins a new generation, and what nobody had acknowledged is gone. */
+static const victim apart[] = {
+    { "consumer", 1, KIND_INGEST, 4 }, { "producer", 0, KIND_FRONT, 4 },         { "link", 0, KIND_LINK, 5 },
+    { "far_link", 1, KIND_LINK, 5 },   { "far_supervisor", 1, SUPERVISOR, 2 },   { 0 }
+};
+
+enum { VICTIMS_MOST = COUNT_OF(apart) };
+
+typedef struct place {
+    char  data[160];
+    char  run[160];
+    char  key_file[160];
+    char  key[TRUST_TEXT_LEN + 1];
+    char  listen[32];
+    char  peers[200];
+    pid_t server;
+} place;
+
 typedef struct driver {
-    char     base[128];
-    char     data[160];
-    char     run[160];
-    pid_t    server;
-    sink    *sink;
-    uint64_t random;
-    uint32_t kills[3]; /* consumer, producer, supervisor */
-    uuid     generation;
+    char          base[128];
+    place         node[NODES_MOST]; /* the first has the producer */
+    uint8_t       nodes;
+    const victim *victims;
+    uint16_t      consumer_at; /* node */
+    sink         *sink;
+    uint64_t      random;
+    uint32_t      kills[VICTIMS_MOST];
+    uuid          generation;
 } driver;
 
 static uint32_t
@@ -218,38 +258,104 @@ dice(driver *d, uint32_t below)
     return (uint32_t)(d->random >> 33) % below;
 }
 
+/* ---- nodes ---- */
+
 static _Noreturn void
-serve(driver *d)
+serve(const driver *d, uint32_t n)
 {
-    char   *argv[] = { (char[]){ "--data" },          d->data,          (char[]){ "--run-dir" },      d->run,
-                       (char[]){ "--listen" },        (char[]){ "127.0.0.1:0" }, (char[]){ "--ingest-count" },
-                       (char[]){ "1" },               (char[]){ "--front-count" }, (char[]){ "1" },
-                       (char[]){ "--limits-machines" }, (char[]){ "16" },  (char[]){ "--processes" },
-                       (char[]){ "--log-level" },     (char[]){ "error" } };
+    place  p = d->node[n];
+    char  *argv[32];
+    int    argc = 0;
+    char  *flags[] = { (char[]){ "--data" },            p.data,
+                       (char[]){ "--run-dir" },         p.run,
+                       (char[]){ "--listen" },          (char[]){ "127.0.0.1:0" },
+                       (char[]){ "--ingest-count" },    (char[]){ "1" },
+                       (char[]){ "--front-count" },     (char[]){ "1" },
+                       (char[]){ "--limits-machines" }, (char[]){ "16" },
+                       (char[]){ "--processes" },       (char[]){ "--log-level" },
+                       (char[]){ "error" } };
+    char  *many[] = { (char[]){ "--node-name" },     n == 0 ? (char[]){ "a" } : (char[]){ "b" },
+                      (char[]){ "--node-key-file" }, p.key_file,
+                      (char[]){ "--node-listen" },   p.listen,
+                      (char[]){ "--node-peers" },    p.peers };
+    char  *away[] = { (char[]){ "--node-home" }, (char[]){ "a" }, (char[]){ "--node-partitions" }, (char[]){ "0" } };
     options o;
 
+    for (size_t i = 0; i < COUNT_OF(flags); i++)
+        argv[argc++] = flags[i];
+    for (size_t i = 0; d->nodes > 1 && i < COUNT_OF(many); i++)
+        argv[argc++] = many[i];
+    for (size_t i = 0; n > 0 && i < COUNT_OF(away); i++)
+        argv[argc++] = away[i];
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (options_load(&o, NULL, COUNT_OF(argv), argv) < 0)
+    if (options_load(&o, NULL, argc, argv) < 0) {
+        (void)fprintf(stderr, "%s\n", err_text());
         _exit(99);
-    _exit(node_serve(&o, NULL, COUNT_OF(argv), argv));
+    }
+    _exit(node_serve(&o, NULL, argc, argv));
 }
 
 static void
-start(driver *d)
+start(driver *d, uint32_t n)
 {
-    d->server = fork();
-    if (d->server == 0)
-        serve(d);
+    d->node[n].server = fork();
+    if (d->node[n].server == 0)
+        serve(d, n);
+}
+
+static int
+free_port(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t          len = sizeof at;
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int                port = -1;
+
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&at, len) == 0 && getsockname(fd, (struct sockaddr *)&at, &len) == 0)
+        port = ntohs(at.sin_port);
+    if (fd >= 0)
+        (void)close(fd);
+    return port;
+}
+
+static bool
+make_place(place *p, const char *base, uint32_t n)
+{
+    trust_pair pair;
+    int        port = free_port();
+
+    (void)snprintf(p->data, sizeof p->data, "%s/data%u", base, n);
+    (void)snprintf(p->run, sizeof p->run, "%s/run%u", base, n);
+    (void)snprintf(p->key_file, sizeof p->key_file, "%s/key%u", base, n);
+    (void)snprintf(p->listen, sizeof p->listen, "127.0.0.1:%d", port);
+    if (port < 0 || mkdir(p->data, 0700) < 0 || trust_make(p->key_file, &pair) < 0)
+        return false;
+    trust_text(pair.public, p->key);
+    return true;
+}
+
+static bool
+make_places(driver *d)
+{
+    char base[sizeof d->base];
+
+    memcpy(base, d->base, sizeof base);
+    for (uint32_t n = 0; n < d->nodes; n++)
+        if (!make_place(&d->node[n], base, n))
+            return false;
+    (void)snprintf(d->node[0].peers, sizeof d->node[0].peers, "b %s %s 0", d->node[1].listen, d->node[1].key);
+    (void)snprintf(d->node[1].peers, sizeof d->node[1].peers, "a %s %s", d->node[0].listen, d->node[0].key);
+    return true;
 }
 
 /* The process of that actor; 0: it is not ready. */
 static pid_t
-pid_of(const driver *d, uint16_t kind)
+pid_of(const driver *d, uint32_t n, uint16_t kind)
 {
     seat *s;
     pid_t pid = 0;
 
-    if (seat_open(&s, d->run, addr_of(kind, 0), false) < 0) {
+    if (seat_open(&s, d->node[n].run, addr_of(kind, 0), false) < 0) {
         err_clear();
         return 0;
     }
@@ -264,7 +370,7 @@ static bool
 flows(const driver *d, uint64_t since)
 {
     for (uint32_t ms = 0; ms < PATIENCE_MS; ms++) {
-        if (pid_of(d, KIND_FRONT) != 0 && pid_of(d, KIND_INGEST) != 0 &&
+        if (pid_of(d, 0, KIND_FRONT) != 0 && pid_of(d, d->consumer_at, KIND_INGEST) != 0 &&
             atomic_load(&d->sink->commit) > since)
             return true;
         (void)usleep(1000);
@@ -272,33 +378,47 @@ flows(const driver *d, uint64_t since)
     return false;
 }
 
+/* ---- kills ---- */
+
+static uint32_t
+choose(driver *d)
+{
+    uint32_t all = 0;
+    uint32_t i = 0;
+    uint32_t at;
+
+    for (i = 0; d->victims[i].name != NULL; i++)
+        all += d->victims[i].shares;
+    at = dice(d, all);
+    for (i = 0; at >= d->victims[i].shares; i++)
+        at -= d->victims[i].shares;
+    return i;
+}
+
 static void
 kill_one(driver *d)
 {
-    uint32_t who = dice(d, 20);
-    pid_t    pid;
+    uint32_t      which = choose(d);
+    const victim *v = &d->victims[which];
+    place        *p = &d->node[v->node];
+    pid_t         pid = p->server;
 
     (void)usleep(dice(d, 12000));
-    if (who >= 2) {
-        who = who % 2;
-        pid = pid_of(d, who == 0 ? KIND_INGEST : KIND_FRONT);
-        if (pid == 0)
-            return;
-        (void)kill(pid, SIGKILL);
-        d->kills[who]++;
+    if (v->kind != SUPERVISOR && (pid = pid_of(d, v->node, v->kind)) == 0)
         return;
-    }
-    (void)kill(d->server, SIGKILL);
-    (void)waitpid(d->server, NULL, 0);
-    d->kills[2]++;
-    start(d);
+    (void)kill(pid, SIGKILL);
+    d->kills[which]++;
+    if (v->kind != SUPERVISOR)
+        return;
+    (void)waitpid(p->server, NULL, 0);
+    start(d, v->node);
 }
 
 static bool
 read_generation(const driver *d, uuid *g)
 {
     rundir *r = calloc(1, sizeof *r);
-    bool    read = r != NULL && rundir_read(r, d->run) >= 0;
+    bool    read = r != NULL && rundir_read(r, d->node[0].run) >= 0;
 
     if (read)
         *g = r->generation;
@@ -313,7 +433,7 @@ drains(const driver *d)
     atomic_store(&d->sink->enough, 1);
     (void)usleep(50000);
     for (uint32_t ms = 0; ms < PATIENCE_MS; ms++) {
-        if (pid_of(d, KIND_INGEST) != 0 && atomic_load(&d->sink->commit) == published(d->run))
+        if (pid_of(d, d->consumer_at, KIND_INGEST) != 0 && atomic_load(&d->sink->commit) == published(d->node[0].run))
             return true;
         (void)usleep(1000);
     }
@@ -323,14 +443,18 @@ drains(const driver *d)
 static uint32_t
 killed(const driver *d)
 {
-    return d->kills[0] + d->kills[1] + d->kills[2];
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < VICTIMS_MOST; i++)
+        n += d->kills[i];
+    return n;
 }
 
 static int
 verdict(const driver *d)
 {
     uint64_t n = atomic_load(&d->sink->commit);
-    uint64_t sent = published(d->run);
+    uint64_t sent = published(d->node[0].run);
     uint64_t lost = sent > n ? sent - n : 0;
     uint64_t twice = 0;
     uuid     now = { 0 };
@@ -342,9 +466,10 @@ verdict(const driver *d)
             lost += d->sink->entry[i].number - before - 1;
         twice += d->sink->entry[i].number < before + 1;
     }
-    (void)printf("kills=%u consumer=%u producer=%u supervisor=%u messages=%" PRIu64 " again=%" PRIu64
-                 " lost=%" PRIu64 " twice=%" PRIu64 "\n",
-                 killed(d), d->kills[0], d->kills[1], d->kills[2], n,
+    (void)printf("kills=%u", killed(d));
+    for (uint32_t i = 0; d->victims[i].name != NULL; i++)
+        (void)printf(" %s=%u", d->victims[i].name, d->kills[i]);
+    (void)printf(" messages=%" PRIu64 " again=%" PRIu64 " lost=%" PRIu64 " twice=%" PRIu64 "\n", n,
                  atomic_load(&d->sink->again), lost, twice);
     if (!read_generation(d, &now) || memcmp(&now, &d->generation, sizeof now) != 0) {
         (void)printf("the lanes were made anew: this shows nothing\n");
@@ -358,7 +483,8 @@ campaign(driver *d, uint32_t kills)
 {
     uint64_t since = 0;
 
-    start(d);
+    for (uint32_t n = 0; n < d->nodes; n++)
+        start(d, n);
     if (!flows(d, 0) || !read_generation(d, &d->generation))
         return 2;
     while (killed(d) < kills) {
@@ -368,6 +494,7 @@ campaign(driver *d, uint32_t kills)
             (void)fprintf(stderr, "%u kills\n", killed(d));
         if (!flows(d, since)) {
             (void)printf("nothing flows any longer after %u kills\n", killed(d));
+            (void)verdict(d);
             return 2;
         }
     }
@@ -379,28 +506,42 @@ campaign(driver *d, uint32_t kills)
     return verdict(d);
 }
 
+static bool
+prepare(driver *d)
+{
+    char path[160];
+
+    (void)snprintf(d->base, sizeof d->base, "%s/haltless-kills-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    if (crypto_start() < 0 || mkdtemp(d->base) == NULL)
+        return false;
+    (void)snprintf(path, sizeof path, "%s/sink", d->base);
+    return setenv(SINK, path, 1) == 0 && (d->sink = sink_map()) != NULL && make_places(d);
+}
+
 int
 main(int argc, char **argv)
 {
-    driver   d = { .random = 1 };
-    uint32_t kills = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 100;
+    bool     nodes = argc > 1 && strcmp(argv[1], "--nodes") == 0;
+    char   **arg = argv + 1 + nodes;
+    int      args = argc - 1 - nodes;
+    driver   d = { .nodes = nodes ? 2 : 1, .victims = nodes ? apart : alone, .consumer_at = nodes ? 1 : 0 };
+    uint32_t kills = args > 0 ? (uint32_t)strtoul(arg[0], NULL, 10) : 100;
     int      rc;
 
     if (argc > 1 && strcmp(argv[1], "actor") == 0)
         return node_actor(argc - 2, argv + 2);
-    d.random = argc > 2 ? (uint64_t)strtoull(argv[2], NULL, 10) : (uint64_t)(uint32_t)getpid();
-    (void)snprintf(d.base, sizeof d.base, "%s/haltless-kills-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (crypto_start() < 0 || mkdtemp(d.base) == NULL)
-        return 2;
-    (void)snprintf(d.data, sizeof d.data, "%s/data", d.base);
-    (void)snprintf(d.run, sizeof d.run, "%s/run", d.base);
-    (void)mkdir(d.data, 0700);
+    d.random = args > 1 ? (uint64_t)strtoull(arg[1], NULL, 10) : (uint64_t)(uint32_t)getpid();
     (void)printf("seed=%" PRIu64 "\n", d.random);
-    if ((d.sink = sink_map(d.data)) == NULL)
+    if (!prepare(&d)) {
+        (void)fprintf(stderr, "kills: %s\n", err_text());
         return 2;
+    }
     rc = campaign(&d, kills);
-    (void)kill(d.server, SIGTERM);
-    (void)waitpid(d.server, NULL, 0);
+    for (uint32_t n = d.nodes; n-- > 0;) {
+        (void)kill(d.node[n].server, SIGTERM);
+        (void)waitpid(d.node[n].server, NULL, 0);
+    }
     rundir_remove(d.base);
     return rc;
 }
