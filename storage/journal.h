@@ -11,7 +11,7 @@
  *   +----------------+------------------+-----------------+----------------------+
  *   | wall_us        | segment          | sequence        | zeros                |
  *   +----------------+------------------+-----------------+----------------------+
- *   | payload: what storage/part.c put in, 8-aligned                             |
+ *   | payload: what storage/part_item.h draws, 8-aligned                         |
  *   | journal_mark[marks]: applied up to pos of that lane of this generation     |
  *   +-- length ends here; zeros to 4 KiB ----------------------------------------+
  *

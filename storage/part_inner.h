@@ -1,5 +1,5 @@
-/* part_inner.h - what part.c (life, staging, showing), part_seal.c (sealing, trimming), part_db.c (the shared
- * handle), part_mend.c (after trouble) and part_read.c (readers) share.  Nobody else includes it. */
+/* part_inner.h - what the files of a partition (part*.c) share: its struct, and what one of them does for the others.
+ * Nobody else includes it. */
 #ifndef HALTLESS_STORAGE_PART_INNER_H
 #define HALTLESS_STORAGE_PART_INNER_H
 
@@ -8,6 +8,7 @@
 #include "storage/heads.h"
 #include "storage/keys.h"
 #include "storage/part.h"
+#include "storage/part_item.h"
 #include "storage/retain.h"
 #include "storage/rocks.h"
 #include "storage/rollup.h"
@@ -147,6 +148,31 @@ struct part {
     uint64_t     retained_readings;
     int64_t      newest_us;
 };
+
+/* ---- part_load.c ---- */
+NODISCARD int part_load(part *p, journal_report *report);
+
+/* ---- part_replay.c ---- */
+NODISCARD int part_replay_block(void *p, const journal_block *b);
+
+/* ---- part_show.c ---- */
+enum { PREFETCH = 12 }; /* rows between two steps of asking ahead */
+static inline void
+part_show_row(part *p, uint32_t number, series *s, const head_row *row, uint64_t lsn)
+{
+    s->head = heads_append(p->heads, s->head, number, row, lsn);
+    p->newest_us = row->time_us > p->newest_us ? row->time_us : p->newest_us;
+    if (row->time_us >= s->latest_us || s->latest_lsn == 0) {
+        s->latest_us = row->time_us;
+        s->latest = row->value;
+        s->latest_lsn = lsn;
+    }
+}
+
+void part_show_erase(part *p, const item *it, uint64_t lsn);
+void part_apply_marks(part *p, const journal_block *b);
+void part_note_unstored(part *p, uint32_t number); /* its definition is in the journal, not yet in the database */
+void part_tell_series(part *p, uint32_t number);
 
 /* ---- part_seal.c ---- */
 

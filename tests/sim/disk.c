@@ -156,7 +156,7 @@ note_id(int part, uint64_t sequence, block *b, double value)
     sim_say("  reading %llx", (unsigned long long)id);
 }
 
-/* Its items: {kind, count}, then rows, or `count` bytes of a definition (storage/part.c). */
+/* Its items: {kind, count}, then rows, or `count` bytes of a definition (storage/part_item.h). */
 static void
 note_payload(int part, uint64_t sequence, block *b, view rest, uint32_t rows)
 {
