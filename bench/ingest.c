@@ -5,6 +5,7 @@
  */
 #include "bench/bench.h"
 
+#include "bench/args.h"
 #include "bench/generate.h"
 #include "bench/client.h"
 #include "bench/out.h"
@@ -14,28 +15,24 @@
 #include "proto/instant.h"
 #include "proto/num.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { CHECKS = 10000 };
 
 typedef struct settings {
-    target_options target;
+    bench_common c;
     uint64_t     readings;
-    uint64_t     seed;
     uint32_t     machines;
     uint32_t     per_body;
     uint32_t     connections;
-    int          client_core;
     double       rate;
     enum variant variant;
     enum format  format;
-    bool         json;
 } settings;
 
-static const char *const variant_words[] = { "walk", "jitter", "random" };
-static const char *const format_words[] = { "json", "msgpack" };
+static const char *const variant_words[] = { "walk", "jitter", "random", NULL };
+static const char *const format_words[] = { "json", "msgpack", NULL };
 
 /* ---- reading back ---- */
 
@@ -174,7 +171,7 @@ measure(const settings *s, const generated *g, target *t, char (*ids)[37], const
 static int
 bench(const settings *s, int argc, char **argv)
 {
-    bench_out o = { .to = stdout, .json = s->json, .bench = "ingest" };
+    bench_out o = { .to = stdout, .json = s->c.json, .bench = "ingest" };
     generated g;
     target    t;
     char(*ids)[37] = calloc(s->machines, sizeof *ids);
@@ -184,12 +181,12 @@ bench(const settings *s, int argc, char **argv)
     t.admin.fd = -1;
     memset(&g, 0, sizeof g);
     g.format = s->format;
-    if (ids == NULL || generate(&g, s->variant, s->seed, s->machines, s->readings, s->per_body) < 0 ||
+    if (ids == NULL || generate(&g, s->variant, s->c.seed, s->machines, s->readings, s->per_body) < 0 ||
         generate_text(&g) < 0 ||
-        target_open(&t, &s->target) < 0 || target_machines(&t, s->machines, ids) < 0) {
+        target_open(&t, &s->c.target) < 0 || target_machines(&t, s->machines, ids) < 0) {
         fprintf(stderr, "bench: %s\n", err_text());
     } else {
-        bench_pin(s->client_core);
+        bench_pin(s->c.client_core);
         bench_env(&o, t.dir[0] != '\0' ? t.dir : NULL, t.dir[0] != '\0' ? "fsync" : "as the server says", t.topology,
                   argc, argv);
         status = measure(s, &g, &t, ids, &o);
@@ -200,103 +197,22 @@ bench(const settings *s, int argc, char **argv)
     return status;
 }
 
-static const char help[] =
-    "haltless bench ingest - readings pushed over HTTP as fast as the server acknowledges them\n"
-    "\n"
-    "  haltless bench ingest [options] [-- flags for the server it starts]\n"
-    "\n"
-    "  --url HOST:PORT      drive a running server (default: one of its own in a temporary directory)\n"
-    "  --email, --password  its tenant (registered when unknown)\n"
-    "  --readings N         how many in all (default 5000000)\n"
-    "  --machines N         machines, 5 metrics each (default 1000)\n"
-    "  --per-request N      readings a request (default 1000)\n"
-    "  --connections N      kept-alive connections (default 8)\n"
-    "  --rate N             readings/s, each body at its own moment (default: as fast as they are answered)\n"
-    "  --format WORD        json or msgpack (default json)\n"
-    "  --variant WORD       walk, jitter or random (default walk)\n"
-    "  --seed N             of the data (default 1)\n"
-    "  --dir DIR            where the temporary directory is made (default /tmp)\n"
-    "  --server-core N      pin the server to a core\n"
-    "  --client-core N      pin the client to a core\n"
-    "  --json               one object a line\n";
-
-enum option_key { O_URL = 256, O_EMAIL, O_PASSWORD, O_READINGS, O_MACHINES, O_PER, O_CONNECTIONS, O_VARIANT, O_SEED, O_DIR, O_RATE,
-                  O_FORMAT,
-                  O_SERVER, O_CLIENT, O_JSON, O_HELP };
-
-static const struct option flags[] = {
-    { "url", 1, NULL, O_URL },           { "email", 1, NULL, O_EMAIL },
-    { "password", 1, NULL, O_PASSWORD }, { "readings", 1, NULL, O_READINGS },
-    { "machines", 1, NULL, O_MACHINES }, { "per-request", 1, NULL, O_PER },
-    { "connections", 1, NULL, O_CONNECTIONS }, { "variant", 1, NULL, O_VARIANT },
-    { "seed", 1, NULL, O_SEED },         { "dir", 1, NULL, O_DIR },
-    { "server-core", 1, NULL, O_SERVER }, { "client-core", 1, NULL, O_CLIENT },
-    { "rate", 1, NULL, O_RATE },         { "format", 1, NULL, O_FORMAT },
-    { "json", 0, NULL, O_JSON },         { "help", 0, NULL, O_HELP },
-    { NULL, 0, NULL, 0 },
-};
-
-/* Which of the words it is; -1: none. */
-static int
-word_of(const char *const *words, int count, const char *word)
-{
-    for (int i = 0; i < count; i++)
-        if (strcmp(words[i], word) == 0)
-            return i;
-    return -1;
-}
-
-/* One flag; false when its value is unusable. */
-static bool
-take(settings *s, int key, const char *value)
-{
-    int v;
-
-    switch (key) {
-    case O_URL:         s->target.url = value; return true;
-    case O_EMAIL:       s->target.email = value; return true;
-    case O_PASSWORD:    s->target.password = value; return true;
-    case O_DIR:         s->target.dir = value; return true;
-    case O_SERVER:      s->target.core = atoi(value); return true;
-    case O_CLIENT:      s->client_core = atoi(value); return true;
-    case O_JSON:        s->json = true; return true;
-    case O_SEED:        s->seed = strtoull(value, NULL, 10); return true;
-    case O_READINGS:    s->readings = strtoull(value, NULL, 10); return s->readings > 0;
-    case O_MACHINES:    s->machines = (uint32_t)strtoul(value, NULL, 10); return s->machines > 0 && s->machines <= 100000;
-    case O_PER:         s->per_body = (uint32_t)strtoul(value, NULL, 10); return s->per_body > 0 && s->per_body <= 100000;
-    case O_CONNECTIONS: s->connections = (uint32_t)strtoul(value, NULL, 10);
-                        return s->connections > 0 && s->connections <= PUSH_CONNECTIONS_MAX;
-    case O_RATE:        s->rate = strtod(value, NULL); return s->rate > 0;
-    case O_VARIANT:     v = word_of(variant_words, COUNT_OF(variant_words), value);
-                        s->variant = v < 0 ? VARIANT_WALK : (enum variant)v;
-                        return v >= 0;
-    case O_FORMAT:      v = word_of(format_words, COUNT_OF(format_words), value);
-                        s->format = v < 0 ? FORMAT_JSON : (enum format)v;
-                        return v >= 0;
-    default:            return false;
-    }
-}
-
 int
 bench_ingest(int argc, char **argv)
 {
-    settings s = { .target = { .email = "bench@example.com", .password = "bench-haltless-1", .core = -1 },
-                   .readings = 5000000, .seed = 1, .machines = 1000, .per_body = 1000, .connections = 8,
-                   .client_core = -1 };
-    int      key;
+    static const bench_usage usage = { "ingest", "readings pushed over HTTP as fast as the server acknowledges them", true };
+    settings s = { .c = BENCH_COMMON, .readings = 5000000, .machines = 1000, .per_body = 1000, .connections = 8 };
+    const bench_arg own[] = {
+        { "readings", "N", ARG_U64, &s.readings, "how many in all (default 5000000)", 1, UINT64_MAX, NULL },
+        { "machines", "N", ARG_U32, &s.machines, "machines, 5 metrics each (default 1000)", 1, 100000, NULL },
+        { "per-request", "N", ARG_U32, &s.per_body, "readings a request (default 1000)", 1, 100000, NULL },
+        { "connections", "N", ARG_U32, &s.connections, "kept-alive connections (default 8)", 1, PUSH_CONNECTIONS_MAX, NULL },
+        { "rate", "N", ARG_REAL, &s.rate, "readings/s, each body at its own moment (default: as fast as they are answered)", 0, 0, NULL },
+        { "format", "WORD", ARG_WORD, &s.format, "json or msgpack (default json)", 0, 0, format_words },
+        { "variant", "WORD", ARG_WORD, &s.variant, "walk, jitter or random (default walk)", 0, 0, variant_words },
+        { 0 },
+    };
+    int status = bench_args(&usage, own, &s.c, argc, argv);
 
-    optind = 1;
-    while ((key = getopt_long(argc, argv, "+", flags, NULL)) != -1) {
-        if (key == O_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (!take(&s, key, optarg)) {
-            fputs("see haltless bench ingest --help\n", stderr);
-            return 2;
-        }
-    }
-    s.target.flags = argv + optind;
-    s.target.flag_count = argc - optind;
-    return bench(&s, argc, argv);
+    return status >= 0 ? status : bench(&s, argc, argv);
 }

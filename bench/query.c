@@ -7,6 +7,7 @@
  */
 #include "bench/bench.h"
 
+#include "bench/args.h"
 #include "bench/client.h"
 #include "bench/generate.h"
 #include "bench/out.h"
@@ -16,7 +17,6 @@
 #include "proto/instant.h"
 #include "storage/chunk.h"
 
-#include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +24,11 @@
 enum { HOURS = 6, BUCKET_S = 300, RARE = 10, SLACK_S = 600, DECODE_ROWS = CHUNK_ROWS_MAX, DECODE_ROUNDS = 20 };
 
 typedef struct settings {
-    target_options target;
-    uint64_t     seed;
+    bench_common c;
     uint32_t     machines;
     uint32_t     requests;
-    int          client_core;
     bool         mixed;
     bool         threads, processes; /* which of the two; neither: both */
-    bool         json;
 } settings;
 
 typedef struct bench {
@@ -387,7 +384,7 @@ measure(bench *b, const char *topology)
 static int
 again_as_processes(bench *b)
 {
-    target_options o = b->set->target;
+    target_options o = b->set->c.target;
     char          *flags[TARGET_FLAGS_MAX];
     int            rc;
 
@@ -407,19 +404,19 @@ run(bench *b, int argc, char **argv)
 {
     const settings *s = b->set;
     uint64_t        readings = (uint64_t)s->machines * GENERATE_METRICS * HOURS * 3600 / GENERATE_EVERY_S;
-    bool            own = s->target.url == NULL, both = s->threads == s->processes;
-    int             rc = generate(&b->g, VARIANT_WALK, s->seed, s->machines, readings, 1000);
+    bool            own = s->c.target.url == NULL, both = s->threads == s->processes;
+    int             rc = generate(&b->g, VARIANT_WALK, s->c.seed, s->machines, readings, 1000);
 
     b->ids = calloc(s->machines, sizeof *b->ids);
     if (rc == E_OK && b->ids == NULL)
         rc = err(E_NOMEM, "machines");
     if (rc == E_OK)
-        rc = target_open(&b->t, &s->target);
+        rc = target_open(&b->t, &s->c.target);
     if (rc == E_OK)
         rc = target_machines(&b->t, s->machines, b->ids);
     if (rc < 0)
         return rc;
-    bench_pin(s->client_core);
+    bench_pin(s->c.client_core);
     bench_env(&b->out, own ? b->t.dir : NULL, own ? "fsync" : "as the server says", b->t.topology, argc, argv);
     decode_rate(b);
     rc = load(b);
@@ -432,84 +429,26 @@ run(bench *b, int argc, char **argv)
     return rc;
 }
 
-static const char help[] =
-    "haltless bench query - how long questions take over HTTP, beside a route that does nothing\n"
-    "\n"
-    "  haltless bench query [options] [-- flags for the server it starts]\n"
-    "\n"
-    "  --url HOST:PORT      ask a running server, after pushing the data to it (default: one of its own)\n"
-    "  --email, --password  its tenant (registered when unknown)\n"
-    "  --machines N         machines, 5 metrics each, 6 h of a reading every 10 s (default 1000)\n"
-    "  --requests N         of each kind; a tenth of the long ones (default 2000)\n"
-    "  --threads            only with every actor as a thread of one process\n"
-    "  --processes          only with every actor as a process (default: one after the other)\n"
-    "  --mixed              once more while readings come in at half the rate at which the data did\n"
-    "  --seed N             of the data and the questions (default 1)\n"
-    "  --dir DIR            where the temporary directory is made (default /tmp)\n"
-    "  --server-core N      pin the server to a core\n"
-    "  --client-core N      pin the client to a core\n"
-    "  --json               one object a line\n";
-
-enum option_key { O_URL = 256, O_EMAIL, O_PASSWORD, O_MACHINES, O_REQUESTS, O_THREADS, O_PROCESSES, O_MIXED, O_SEED, O_DIR,
-                  O_SERVER, O_CLIENT, O_JSON, O_HELP };
-
-static const struct option flags[] = {
-    { "url", 1, NULL, O_URL },           { "email", 1, NULL, O_EMAIL },
-    { "password", 1, NULL, O_PASSWORD }, { "machines", 1, NULL, O_MACHINES },
-    { "requests", 1, NULL, O_REQUESTS }, { "threads", 0, NULL, O_THREADS },
-    { "processes", 0, NULL, O_PROCESSES }, { "mixed", 0, NULL, O_MIXED },
-    { "seed", 1, NULL, O_SEED },         { "dir", 1, NULL, O_DIR },
-    { "server-core", 1, NULL, O_SERVER }, { "client-core", 1, NULL, O_CLIENT },
-    { "json", 0, NULL, O_JSON },         { "help", 0, NULL, O_HELP },
-    { NULL, 0, NULL, 0 },
-};
-
-/* One flag; false when its value is unusable. */
-static bool
-take(settings *s, int key, const char *value)
-{
-    switch (key) {
-    case O_URL:       s->target.url = value; return true;
-    case O_EMAIL:     s->target.email = value; return true;
-    case O_PASSWORD:  s->target.password = value; return true;
-    case O_DIR:       s->target.dir = value; return true;
-    case O_SERVER:    s->target.core = atoi(value); return true;
-    case O_CLIENT:    s->client_core = atoi(value); return true;
-    case O_JSON:      s->json = true; return true;
-    case O_MIXED:     s->mixed = true; return true;
-    case O_THREADS:   s->threads = true; return true;
-    case O_PROCESSES: s->processes = true; return true;
-    case O_SEED:      s->seed = strtoull(value, NULL, 10); return true;
-    case O_MACHINES:  s->machines = (uint32_t)strtoul(value, NULL, 10); return s->machines > 0 && s->machines <= 100000;
-    case O_REQUESTS:  s->requests = (uint32_t)strtoul(value, NULL, 10);
-                      return s->requests > 0 && s->requests <= 10000000;
-    default:          return false;
-    }
-}
-
 int
 bench_query(int argc, char **argv)
 {
-    settings s = { .target = { .email = "bench@example.com", .password = "bench-haltless-1", .core = -1 },
-                   .seed = 1, .machines = 1000, .requests = 2000, .client_core = -1 };
+    static const bench_usage usage = { "query", "how long questions take over HTTP, beside a route that does nothing", true };
+    settings s = { .c = BENCH_COMMON, .machines = 1000, .requests = 2000 };
     bench    b = { .set = &s, .t.admin.fd = -1, .writer.fd = -1 };
-    int      key, rc;
+    const bench_arg own[] = {
+        { "machines", "N", ARG_U32, &s.machines, "machines, 5 metrics each, 6 h of a reading every 10 s (default 1000)", 1, 100000, NULL },
+        { "requests", "N", ARG_U32, &s.requests, "of each kind; a tenth of the long ones (default 2000)", 1, 10000000, NULL },
+        { "threads", NULL, ARG_YES, &s.threads, "only with every actor as a thread of one process", 0, 0, NULL },
+        { "processes", NULL, ARG_YES, &s.processes, "only with every actor as a process (default: one after the other)", 0, 0, NULL },
+        { "mixed", NULL, ARG_YES, &s.mixed, "once more while readings come in at half the rate at which the data did", 0, 0, NULL },
+        { 0 },
+    };
+    int rc, status = bench_args(&usage, own, &s.c, argc, argv);
 
-    optind = 1;
-    while ((key = getopt_long(argc, argv, "+", flags, NULL)) != -1) {
-        if (key == O_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (!take(&s, key, optarg)) {
-            fputs("see haltless bench query --help\n", stderr);
-            return 2;
-        }
-    }
-    s.target.flags = argv + optind;
-    s.target.flag_count = (int)min_u64((uint64_t)(argc - optind), TARGET_FLAGS_MAX - 1);
-    b.out = (bench_out){ .to = stdout, .json = s.json, .bench = "query" };
-    b.random = s.seed * 2 + 1;
+    if (status >= 0)
+        return status;
+    b.out = (bench_out){ .to = stdout, .json = s.c.json, .bench = "query" };
+    b.random = s.c.seed * 2 + 1;
     rc = run(&b, argc, argv);
     if (rc < 0)
         fprintf(stderr, "bench: %s\n", err_text());

@@ -8,6 +8,7 @@
  */
 #include "bench/bench.h"
 
+#include "bench/args.h"
 #include "bench/client.h"
 #include "bench/generate.h"
 #include "bench/out.h"
@@ -16,7 +17,6 @@
 #include "proto/err.h"
 #include "proto/instant.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -26,14 +26,11 @@
 enum { KEPT_TICKS = 100, TRY_MS = 2, PATIENCE_S = 60, LOAD_S = 3 };
 
 typedef struct settings {
-    target_options target;
-    uint64_t readings;
-    uint64_t seed;
-    uint32_t machines;
-    uint32_t connections;
-    uint32_t rounds;
-    int      client_core;
-    bool     json;
+    bench_common c;
+    uint64_t     readings;
+    uint32_t     machines;
+    uint32_t     connections;
+    uint32_t     rounds;
 } settings;
 
 typedef struct bench {
@@ -210,7 +207,7 @@ start_again(bench *b, uint32_t round)
     char     what[32];
     uint64_t began = bench_now_ns();
     double   counted;
-    int      rc = target_start(&b->t, &b->set->target);
+    int      rc = target_start(&b->t, &b->set->c.target);
 
     plan_trials(b, trials, round);
     for (int i = 0; i < 2 && rc == E_OK; i++) {
@@ -228,7 +225,7 @@ start_again(bench *b, uint32_t round)
     snprintf(what, sizeof what, "start %u", round + 1);
     bench_row(&b->out, what, "first accepted write", (double)trials[0].took_ns / 1e6, "ms");
     bench_row(&b->out, what, "first complete query", (double)trials[1].took_ns / 1e6, "ms");
-    if ((rc = target_resume(&b->t, &b->set->target)) < 0)
+    if ((rc = target_resume(&b->t, &b->set->c.target)) < 0)
         return rc;
     counted = count_all(b);
     bench_row(&b->out, what, "counted", counted, "readings");
@@ -242,19 +239,19 @@ run(bench *b, int argc, char **argv)
 {
     const settings *s = b->set;
     uint64_t        kept = (uint64_t)s->machines * GENERATE_METRICS * KEPT_TICKS;
-    int             rc = generate(&b->g, VARIANT_WALK, s->seed, s->machines, kept, 1000);
+    int             rc = generate(&b->g, VARIANT_WALK, s->c.seed, s->machines, kept, 1000);
 
     b->ids = calloc(s->machines, sizeof *b->ids);
     if (rc == E_OK && b->ids == NULL)
         rc = err(E_NOMEM, "machines");
     if (rc == E_OK)
-        rc = target_open(&b->t, &s->target);
+        rc = target_open(&b->t, &s->c.target);
     if (rc == E_OK)
         rc = target_machines(&b->t, s->machines, b->ids);
     if (rc < 0)
         return rc;
     memcpy(b->token, b->t.admin.auth, sizeof b->token);
-    bench_pin(s->client_core);
+    bench_pin(s->c.client_core);
     bench_env(&b->out, b->t.dir, "fsync", b->t.topology, argc, argv);
     rc = load(b);
     for (uint32_t i = 0; i < s->rounds && rc == E_OK; i++) {
@@ -265,73 +262,24 @@ run(bench *b, int argc, char **argv)
     return rc;
 }
 
-static const char help[] =
-    "haltless bench recovery - killed at full load, how soon does it take writes and answer questions again?\n"
-    "\n"
-    "  haltless bench recovery [options] [-- flags for the server it starts]\n"
-    "\n"
-    "  --readings N         stored before the first kill (default 20000000)\n"
-    "  --machines N         machines, 5 metrics each (default 4000)\n"
-    "  --rounds N           kills (default 3)\n"
-    "  --connections N      kept-alive connections (default 8)\n"
-    "  --seed N             of the data (default 1)\n"
-    "  --dir DIR            where the temporary directory is made (default /tmp)\n"
-    "  --server-core N      pin the server to a core\n"
-    "  --client-core N      pin the client to a core\n"
-    "  --json               one object a line\n";
-
-enum option_key { O_READINGS = 256, O_MACHINES, O_ROUNDS, O_CONNECTIONS, O_SEED, O_DIR, O_SERVER, O_CLIENT, O_JSON, O_HELP };
-
-static const struct option flags[] = {
-    { "readings", 1, NULL, O_READINGS },   { "machines", 1, NULL, O_MACHINES },
-    { "rounds", 1, NULL, O_ROUNDS },       { "connections", 1, NULL, O_CONNECTIONS },
-    { "seed", 1, NULL, O_SEED },           { "dir", 1, NULL, O_DIR },
-    { "server-core", 1, NULL, O_SERVER },  { "client-core", 1, NULL, O_CLIENT },
-    { "json", 0, NULL, O_JSON },           { "help", 0, NULL, O_HELP },
-    { NULL, 0, NULL, 0 },
-};
-
-/* One flag; false when its value is unusable. */
-static bool
-take(settings *s, int key, const char *value)
-{
-    switch (key) {
-    case O_DIR:      s->target.dir = value; return true;
-    case O_SERVER:   s->target.core = atoi(value); return true;
-    case O_CLIENT:   s->client_core = atoi(value); return true;
-    case O_JSON:     s->json = true; return true;
-    case O_SEED:     s->seed = strtoull(value, NULL, 10); return true;
-    case O_READINGS: s->readings = strtoull(value, NULL, 10); return s->readings > 0;
-    case O_MACHINES: s->machines = (uint32_t)strtoul(value, NULL, 10); return s->machines > 0 && s->machines <= 100000;
-    case O_ROUNDS:   s->rounds = (uint32_t)strtoul(value, NULL, 10); return s->rounds > 0;
-    case O_CONNECTIONS: s->connections = (uint32_t)strtoul(value, NULL, 10);
-                        return s->connections > 0 && s->connections <= PUSH_CONNECTIONS_MAX;
-    default:         return false;
-    }
-}
-
 int
 bench_recovery(int argc, char **argv)
 {
-    settings s = { .target = { .email = "bench@example.com", .password = "bench-haltless-1", .core = -1 },
-                   .readings = 20000000, .seed = 1, .machines = 4000, .rounds = 3, .connections = 8, .client_core = -1 };
+    static const bench_usage usage = { "recovery", "killed at full load, how soon does it take writes and answer questions again?", false };
+    settings s = { .c = BENCH_COMMON, .readings = 20000000, .machines = 4000, .rounds = 3, .connections = 8 };
     bench    b = { .set = &s, .t.admin.fd = -1 };
-    int      key, rc;
+    const bench_arg own[] = {
+        { "readings", "N", ARG_U64, &s.readings, "stored before the first kill (default 20000000)", 1, UINT64_MAX, NULL },
+        { "machines", "N", ARG_U32, &s.machines, "machines, 5 metrics each (default 4000)", 1, 100000, NULL },
+        { "rounds", "N", ARG_U32, &s.rounds, "kills (default 3)", 1, UINT32_MAX, NULL },
+        { "connections", "N", ARG_U32, &s.connections, "kept-alive connections (default 8)", 1, PUSH_CONNECTIONS_MAX, NULL },
+        { 0 },
+    };
+    int rc, status = bench_args(&usage, own, &s.c, argc, argv);
 
-    optind = 1;
-    while ((key = getopt_long(argc, argv, "+", flags, NULL)) != -1) {
-        if (key == O_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (!take(&s, key, optarg)) {
-            fputs("see haltless bench recovery --help\n", stderr);
-            return 2;
-        }
-    }
-    s.target.flags = argv + optind;
-    s.target.flag_count = argc - optind;
-    b.out = (bench_out){ .to = stdout, .json = s.json, .bench = "recovery" };
+    if (status >= 0)
+        return status;
+    b.out = (bench_out){ .to = stdout, .json = s.c.json, .bench = "recovery" };
     rc = run(&b, argc, argv);
     if (rc < 0)
         fprintf(stderr, "bench: %s\n", err_text());
