@@ -56,15 +56,6 @@ pop(alert *a)
     }
 }
 
-static int64_t
-due_us(const board_rule *r, const rule_state *s)
-{
-    int64_t silent_us = s->since_us + (int64_t)r->duration_s * 1000000;
-    int64_t cooled_us = s->has_closed ? s->closed_us + (int64_t)r->cooldown_s * 1000000 : INT64_MIN;
-
-    return silent_us > cooled_us ? silent_us : cooled_us;
-}
-
 static void
 expect(alert *a, const board_rule *r, alert_state *s)
 {
@@ -73,7 +64,7 @@ expect(alert *a, const board_rule *r, alert_state *s)
     if (s->s.since_us < a->started_us)
         s->s.since_us = a->started_us;
     s->queued = true;
-    push(a, due_us(r, &s->s), r->no, s->machine);
+    push(a, rule_due_us(r, &s->s), r->no, s->machine);
 }
 
 enum rule_turn

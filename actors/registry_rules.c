@@ -151,28 +151,35 @@ reg_rules_free(registry *r)
     reg_list_fini(&r->rules);
 }
 
+static board_rule
+board_form(const reg_rule *u)
+{
+    bool live = u->active && !u->deleted && (u->machine == NULL || !u->machine->deleted);
+
+    return (board_rule){ .id = u->id,
+                         .no = u->no,
+                         .tenant = u->tenant->no,
+                         .machine = u->machine == NULL ? 0 : u->machine->no,
+                         .group = u->group == NULL ? 0 : u->group->no,
+                         .flags = live ? BOARD_LIVE : 0,
+                         .op = u->op,
+                         .type = u->type,
+                         .method = u->method,
+                         .logic = u->logic,
+                         .window_s = u->window_s,
+                         .sensitivity = u->sensitivity,
+                         .severity = u->severity,
+                         .threshold = u->threshold,
+                         .clear_threshold = u->clear_threshold,
+                         .duration_s = u->duration_s,
+                         .cooldown_s = u->cooldown_s,
+                         .version = u->version };
+}
+
 int
 reg_show_rule(registry *r, const reg_rule *u)
 {
-    bool       live = u->active && !u->deleted && (u->machine == NULL || !u->machine->deleted);
-    board_rule b = { .id = u->id,
-                     .no = u->no,
-                     .tenant = u->tenant->no,
-                     .machine = u->machine == NULL ? 0 : u->machine->no,
-                     .group = u->group == NULL ? 0 : u->group->no,
-                     .flags = live ? BOARD_LIVE : 0,
-                     .op = u->op,
-                     .type = u->type,
-                     .method = u->method,
-                     .logic = u->logic,
-                     .window_s = u->window_s,
-                     .sensitivity = u->sensitivity,
-                     .severity = u->severity,
-                     .threshold = u->threshold,
-                     .clear_threshold = u->clear_threshold,
-                     .duration_s = u->duration_s,
-                     .cooldown_s = u->cooldown_s,
-                     .version = u->version };
+    board_rule b = board_form(u);
 
     return board_put_rule(r->board, &b, u->metric, u->name, u->message, u->conditions);
 }
@@ -558,10 +565,16 @@ check_required(reg_call *c)
     return 0;
 }
 
+static reg_rule
+fresh_rule(const reg_call *c)
+{
+    return (reg_rule){ .active = true, .version = 1, .window_s = WINDOW_S, .sensitivity = 3, .tenant = c->tenant };
+}
+
 static uint16_t
 op_rule_create(reg_call *c)
 {
-    reg_rule  w = { .active = true, .version = 1, .window_s = WINDOW_S, .sensitivity = 3, .tenant = c->tenant };
+    reg_rule  w = fresh_rule(c);
     room      r;
     uint16_t  bad;
 
@@ -584,6 +597,27 @@ op_rule_create(reg_call *c)
     reg_audit(c, "alert_rule", &u->id, u->name);
     pack_rule(c, c->out, u);
     return 201;
+}
+
+/* Whoever tries a rule out runs it over readings himself: what it would be is all that is said. */
+static uint16_t
+op_rule_test(reg_call *c)
+{
+    reg_rule   w = fresh_rule(c);
+    board_rule form;
+    room       r;
+    uint16_t   bad;
+
+    if ((bad = check_required(c)) != 0 || (bad = take_members(c, &w, &r)) != 0)
+        return bad;
+    form = board_form(&w);
+    pack_map(c->out, 3);
+    pack_str(c->out, VIEW_LIT("rule"));
+    pack_bin(c->out, view_of(&form, sizeof form));
+    pack_name_str(c->out, "metric", w.metric);
+    pack_str(c->out, VIEW_LIT("conditions"));
+    pack_bin(c->out, w.conditions);
+    return 200;
 }
 
 static uint16_t
@@ -644,5 +678,6 @@ op_rule_delete(reg_call *c)
 
 const reg_op_fn reg_rule_ops[] = {
     { REG_RULE_LIST, op_rule_list },     { REG_RULE_CREATE, op_rule_create }, { REG_RULE_GET, op_rule_get },
-    { REG_RULE_UPDATE, op_rule_update }, { REG_RULE_DELETE, op_rule_delete }, { 0 },
+    { REG_RULE_UPDATE, op_rule_update }, { REG_RULE_DELETE, op_rule_delete }, { REG_RULE_TEST, op_rule_test },
+    { 0 },
 };

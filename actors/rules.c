@@ -323,6 +323,15 @@ rule_silent(const board_rule *rule, rule_state *s, int64_t now_us, double *shown
     return RULE_OPENS;
 }
 
+int64_t
+rule_due_us(const board_rule *rule, const rule_state *s)
+{
+    int64_t silent_us = s->since_us + (int64_t)rule->duration_s * 1000000;
+    int64_t cooled_us = s->has_closed ? s->closed_us + (int64_t)rule->cooldown_s * 1000000 : INT64_MIN;
+
+    return silent_us > cooled_us ? silent_us : cooled_us;
+}
+
 /* ---- the live rules ---- */
 
 typedef struct entry {

@@ -81,6 +81,8 @@ enum rule_turn rule_judge(const board_rule *rule, rule_state *s, int64_t time_us
 /* no_data: a reading came, now on the server's clock; and: is it silent too long?  *shown: seconds of silence. */
 enum rule_turn rule_heard(const board_rule *rule, rule_state *s, int64_t now_us);
 enum rule_turn rule_silent(const board_rule *rule, rule_state *s, int64_t now_us, double *shown);
+/* no_data, while it is not open: when it opens, unless a reading comes. */
+int64_t rule_due_us(const board_rule *rule, const rule_state *s);
 
 /* ---- the live rules, found by tenant and metric ---- */
 typedef struct live_rule {

@@ -164,6 +164,42 @@ static const field rule_fields[] = {
 };
 PAGE_OF(rule, "AlertRule");
 
+static const field tried_alert_fields[] = {
+    IS("opened_at", TIME, NULL),
+    IS_OR_NULL("resolved_at", TIME, "null: it is open when the range ends"),
+    IS("seconds", NUMBER, "Within the range"),
+    IS("metric_value", NUMBER, "That opened it"),
+    IS("peak_value", NUMBER, NULL),
+    { 0 },
+};
+static const field tried_alert_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, tried_alert_fields, NULL }, { 0 } };
+static const field tried_machine_fields[] = {
+    IS("machine_id", UUID, NULL),
+    IS("machine_name", STRING, NULL),
+    IS("reading_count", INTEGER, "That were judged"),
+    IS("fired_count", INTEGER, NULL),
+    IS("fired_seconds", NUMBER, "All its alerts together"),
+    IS("flaps", INTEGER, "Raised again within 600 s of the closing before"),
+    IS("judged_until", TIME, "The range's end, if the answer is complete"),
+    LIST("alerts", tried_alert_item),
+    IS("truncated", BOOLEAN, "The alerts are the first 100 of them"),
+    { 0 },
+};
+static const field tried_machine_item[] = { { "item", FIELD_OBJECT, 0, 0, 0, NULL, tried_machine_fields, NULL }, { 0 } };
+static const field tried_fields[] = {
+    IS("start", TIME, NULL),
+    IS("end", TIME, NULL),
+    LIST("machines", tried_machine_item),
+    IS("machine_count", INTEGER, NULL),
+    IS("reading_count", INTEGER, NULL),
+    IS("fired_count", INTEGER, NULL),
+    IS("fired_seconds", NUMBER, NULL),
+    IS("flaps", INTEGER, NULL),
+    IS("complete", BOOLEAN, "false: the time was over before everything was judged"),
+    { 0 },
+};
+static const schema tried_schema = { "AlertRuleTried", tried_fields };
+
 static const field alert_fields[] = {
     IS("id", UUID, NULL),
     IS("machine_id", UUID, NULL),
@@ -390,6 +426,7 @@ const description descriptions[] = {
     { POST,    "/alert-rules",                  &rule_schema,     NULL, NULL },
     { GET,     "/alert-rules/{id}",             &rule_schema,     NULL, NULL },
     { PATCH,   "/alert-rules/{id}",             &rule_schema,     NULL, NULL },
+    { POST,    "/alert-rules/test",             &tried_schema,    NULL, NULL },
     { GET,     "/alerts",                       &alert_list,      NULL, NULL },
     { GET,     "/alerts/stats",                 &stats_schema,    NULL, NULL },
     { GET,     "/alerts/{id}",                  &alert_schema,    NULL, NULL },

@@ -119,6 +119,19 @@ catch_up(fleet *fl, const board *b)
     }
 }
 
+uint32_t
+fleet_first(fleet *fl, const board *b, uint32_t tenant)
+{
+    catch_up(fl, b);
+    return tenant < fl->tenants_room ? fl->tenants[tenant].first : 0;
+}
+
+uint32_t
+fleet_next(const fleet *fl, uint32_t no)
+{
+    return no < fl->next_room ? fl->next[no] : 0;
+}
+
 static void
 add_machine(json_out *j, const board *b, const board_machine *m, const board_arrival *a,
             enum machine_status status)
@@ -241,9 +254,7 @@ get_status(call *c)
     n->text.max = TEXT_MAX;
     n->now_us = front_wall_us();
     call_keep(c, n, drop);
-    catch_up(fl, c->f->board);
-    if (c->who.tenant < fl->tenants_room)
-        n->no = fl->tenants[c->who.tenant].first;
+    n->no = fleet_first(fl, c->f->board, c->who.tenant);
     json_open(&n->text, '{');
     json_name(&n->text, VIEW_LIT("machines"));
     json_open(&n->text, '[');

@@ -190,6 +190,7 @@ turn(front *f)
     call_retry_asks(f);
     busy = ingest_turn(f->jobs);
     busy = fleet_turn(f->fleet) || busy;
+    busy = rule_test_turn(f) || busy;
     ws_turn(f->ws);
     busy = busy || http_is_touched(f->http);
     if (!busy)

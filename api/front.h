@@ -16,6 +16,7 @@ typedef struct ask         ask;
 typedef struct ws          ws;
 typedef struct fleet       fleet;
 typedef struct ingest_jobs ingest_jobs;
+typedef struct rule_test   rule_test;
 
 /* An ask under way: what ak_msg.ctx of its reply points to. */
 struct ask {
@@ -86,6 +87,7 @@ struct front {
     ws            *ws;
     fleet         *fleet;
     ingest_jobs   *jobs;
+    rule_test     *tests; /* that look for their next machine */
     postponed     *postponed; /* asks that wait for room */
     postponed    **postponed_tail;
     uint32_t       postponed_count;
@@ -144,6 +146,17 @@ void routes_find(bool outside, view path, view method, routes_match *out);
 fleet *fleet_new(void);
 void   fleet_free(fleet *fl);
 bool   fleet_turn(fleet *fl); /* one slice of a large answer; true: there is more to do */
+/* Numbers of a tenant's machines, deleted ones too, in order of creation; 0: there are no more. */
+uint32_t fleet_first(fleet *fl, const board *b, uint32_t tenant);
+uint32_t fleet_next(const fleet *fl, uint32_t no);
+
+/* ---- readings.c ---- */
+bool readings_within_cap(call *c); /* one query more of its tenant; false: answered with 429 */
+
+/* ---- rule_test.c ---- */
+enum { RULE_TEST_MS = 30000 };
+void rule_test_start(call *c); /* the handler of POST /alert-rules/test */
+bool rule_test_turn(front *f); /* looks at some more machines for a test; true: there is more to do */
 
 /* ---- ingest.c ---- */
 ingest_jobs *ingest_new(front *f);

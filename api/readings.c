@@ -521,8 +521,8 @@ on_result(call *c, const ak_msg *m)
 }
 
 /* False: answered with 429.  Each query holds a window and a buffer here, and a place in the query actor. */
-static bool
-within_cap(call *c)
+bool
+readings_within_cap(call *c)
 {
     uint64_t cap = c->f->options->limits_queries_per_tenant;
     uint64_t under_way = 0;
@@ -552,7 +552,7 @@ send_query(call *c, series_query *q)
         call_fail(c, 413, "Request body is too large.");
         return;
     }
-    if (!within_cap(c))
+    if (!readings_within_cap(c))
         return;
     body = at = call_alloc(c, len);
     memcpy(at, &q->head, sizeof q->head);

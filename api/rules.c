@@ -1,4 +1,5 @@
 /* rules.c - alert rules.  What a type of rule needs besides is the registry's to say. */
+#include "api/front.h"
 #include "api/registry.h"
 
 #define READ (WHO_VIEWER | WHO_SCOPE(SCOPE_READ_ALERTS))
@@ -31,16 +32,25 @@ static const field channel_item[] = { { "item", FIELD_UUID, 0, 0, 0, NULL, NULL,
       "With {machine}, {metric}, {value}, {threshold}, {unit}" },                                  \
     { "is_active", FIELD_BOOLEAN, 0, 0, 0, NULL, NULL, "Default true" }
 
-static const field create_fields[] = {
-    { "name", FIELD_STRING, 0, 1, 255, NULL, NULL, "Default the metric's name" },
-    { "metric_name", FIELD_STRING, 0, 1, 255, NULL, NULL, "Unless there are conditions" },
-    { "operator", FIELD_ENUM, 0, 0, 0, "gt|gte|lt|lte|eq|ne", NULL, "threshold, rate_of_change: required, unless there are conditions" },
-    { "threshold", FIELD_NUMBER, 0, 0, 0, NULL, NULL, "As operator" },
-    { "severity", FIELD_ENUM, FIELD_REQUIRED, 0, 0, "info|warning|critical", NULL, NULL },
-    OTHER_FIELDS,
+#define CREATE_FIELDS                                                                              \
+    { "name", FIELD_STRING, 0, 1, 255, NULL, NULL, "Default the metric's name" },                  \
+    { "metric_name", FIELD_STRING, 0, 1, 255, NULL, NULL, "Unless there are conditions" },         \
+    { "operator", FIELD_ENUM, 0, 0, 0, "gt|gte|lt|lte|eq|ne", NULL,                                \
+      "threshold, rate_of_change: required, unless there are conditions" },                        \
+    { "threshold", FIELD_NUMBER, 0, 0, 0, NULL, NULL, "As operator" },                             \
+    { "severity", FIELD_ENUM, FIELD_REQUIRED, 0, 0, "info|warning|critical", NULL, NULL },         \
+    OTHER_FIELDS
+
+static const field create_fields[] = { CREATE_FIELDS, { 0 } };
+static const schema create_schema = { "AlertRuleCreate", create_fields };
+
+static const field test_fields[] = {
+    CREATE_FIELDS,
+    { "start", FIELD_TIME, 0, 0, 0, NULL, NULL, "First instant; default: end - 24 h" },
+    { "end", FIELD_TIME, 0, 0, 0, NULL, NULL, "First instant behind; default, and at most: now" },
     { 0 },
 };
-static const schema create_schema = { "AlertRuleCreate", create_fields };
+static const schema test_schema = { "AlertRuleTest", test_fields };
 
 static const field update_fields[] = {
     { "name", FIELD_STRING, 0, 1, 255, NULL, NULL, NULL },
@@ -66,5 +76,7 @@ const route rules_routes[] = {
       registry_route, REG_RULE_UPDATE, "Change an alert rule" },
     { DELETE_, 204, WHO_OPERATOR, 0, REGISTRY_WITHIN_MS, "/alert-rules/{id}", NULL, NULL, registry_route,
       REG_RULE_DELETE, "Remove an alert rule; its open alerts close" },
+    { POST, 200, WHO_OPERATOR, REGISTRY_BODY_MAX, RULE_TEST_MS, "/alert-rules/test", NULL, &test_schema, rule_test_start,
+      REG_RULE_TEST, "What a rule would have raised over stored readings; nothing is kept of it" },
     { 0 },
 };

@@ -98,6 +98,7 @@ def answers(tenant, pusher):
     mid = machine["id"]
     rule = tenant.post("/alert-rules", {"metric_name": "temperature", "operator": "gt", "threshold": 1,
                                         "severity": "warning"})
+    tried = {"metric_name": "temperature", "operator": "gt", "threshold": 1, "severity": "warning", "start": "2026-01-01T00:00:00Z"}
     user = tenant.post("/users", {"email": f"{uuid.uuid4().hex}@example.com", "full_name": "F",
                                   "password": "correct horse 1"})
     pushed = pusher.push([reading("M", value=2), reading("none")])
@@ -105,6 +106,7 @@ def answers(tenant, pusher):
     alert = tenant.get("/alerts").json()["items"][0]
     yield "POST", "/ingest", pushed
     yield "POST", "/alert-rules", rule
+    yield "POST", "/alert-rules/test", tenant.post("/alert-rules/test", tried)
     yield "POST", "/users", user
     yield "POST", "/settings/api-keys", tenant.post("/settings/api-keys", {"name": "k"})
     yield "POST", "/machines", tenant.post("/machines", {"name": "N", "machine_identifier": "N", "protocol": "json"})
