@@ -494,12 +494,26 @@ filter_of(reg_call *c)
 
     f.by_machine = reg_given(c, "machine_id", &machine) && machine.at != NULL;
     if (f.by_machine && !reg_id(c, "machine_id", &f.machine))
-        f.machine = (uuid){ 0 }; /* nobody's */
+        f.machine = (uuid){ 0 }; /* nobody's: is_of_tenant() says so */
     if (pack_get_bool(c->params, "is_acknowledged", &acknowledged))
         f.acknowledged = acknowledged;
     if (status.len > 0)
         f.open = view_eq(status, VIEW_LIT("open"));
     return f;
+}
+
+/* A machine that is deleted is known by its alerts. */
+static bool
+is_of_tenant(reg_call *c, const uuid *machine)
+{
+    const reg_list *all = &c->tenant->alerts;
+
+    if (reg_machine_of(c, "machine_id") != NULL)
+        return true;
+    for (uint32_t i = 0; i < all->count; i++)
+        if (uuid_eq(&((const reg_alert *)all->at[i])->machine->id, machine))
+            return true;
+    return false;
 }
 
 static uint16_t
@@ -509,6 +523,8 @@ op_alert_list(reg_call *c)
     alert_filter    f = filter_of(c);
     reg_list        found = { 0 };
 
+    if (f.by_machine && !is_of_tenant(c, &f.machine))
+        return reg_fail(c, 404, "Machine not found.");
     for (uint32_t i = all->count; i > 0; i--)
         if (passes(&f, all->at[i - 1]))
             reg_list_add(&found, all->at[i - 1]);

@@ -348,15 +348,14 @@ gather(reg_call *c, listed *out)
     const reg_list  *all = &c->tenant->machines;
     view             search = reg_text(c, "search");
     int              status = word_index(status_words, reg_text(c, "status"));
-    bool             in_group = reg_text(c, "group_id").len > 0;
-    const reg_group *group = reg_group_of(c, "group_id");
+    const reg_group *group = reg_group_of(c, "group_id"); /* NULL: of any or none */
     uint32_t         count = 0;
 
     for (uint32_t i = 0; i < all->count; i++) {
         const reg_machine *m = all->at[i];
         listed             l = { m, status_of(c->r, m), arrival_of(c->r, m).newest_us };
 
-        if (in_group && (group == NULL || m->group != group))
+        if (group != NULL && m->group != group)
             continue;
         if (is_wanted(&l, search, status))
             out[count++] = l;
@@ -379,10 +378,13 @@ static uint16_t
 op_machine_list(reg_call *c)
 {
     uint32_t  room = c->tenant->machines.count;
-    listed   *found = malloc((room + 1) * sizeof *found);
+    listed   *found;
     reg_list  sorted = { 0 };
     sort_rule rule = sort_rule_of(c);
 
+    if (reg_text(c, "group_id").len > 0 && reg_group_of(c, "group_id") == NULL)
+        return reg_fail(c, 404, "Machine group not found.");
+    found = malloc((room + 1) * sizeof *found);
     ASSERT(found != NULL);
     uint32_t count = gather(c, found);
     qsort_r(found, count, sizeof *found, compare_listed, &rule);

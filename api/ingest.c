@@ -831,9 +831,9 @@ conclude(intake *in, enum outcome o)
     default:
         type = readings_schema_type(&in->decoder);
         call_fail_field(c, "body", strcmp(type, "object_type") == 0 ? NULL : "readings",
-                        strcmp(type, "missing") == 0       ? "Field required."
-                        : strcmp(type, "object_type") == 0 ? "Body must be an object."
-                                                           : "Must be an array.",
+                        strcmp(type, "missing") == 0       ? "Field required"
+                        : strcmp(type, "object_type") == 0 ? "Must be an object"
+                                                           : "Must be an array",
                         type);
     }
 }

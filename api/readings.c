@@ -135,6 +135,7 @@ typedef struct series_query {
     uint64_t   corr;
     uint32_t   credit_due;
     bool       begun; /* the stream; false: all is still in out.text */
+    bool       nobody; /* an empty list of machines: it is none, not all of them */
 } series_query;
 
 typedef struct source { /* of parameters: a query string or a body, both objects */
@@ -664,7 +665,10 @@ have_group_no(call *c, const ak_msg *reply)
         return;
     }
     q->head.group = (uint32_t)no;
-    send_query(c, q);
+    if (q->nobody)
+        finish(c, q);
+    else
+        send_query(c, q);
 }
 
 static void
@@ -689,13 +693,11 @@ post_query(call *c)
     take_group(s, q);
     if (!take_common(c, s, q) || !take_metrics(c, s, "metrics", q) || !take_machines(c, s, q))
         return;
-    if (cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(s.from, "machine_ids")) &&
-        q->head.machines == 0) {
-        finish(c, q); /* an empty list is no machine, not all of them */
-        return;
-    }
+    q->nobody = cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(s.from, "machine_ids")) && q->head.machines == 0;
     if (group.at != NULL)
         ask_group_no(c, group);
+    else if (q->nobody)
+        finish(c, q);
     else
         send_query(c, q);
 }
