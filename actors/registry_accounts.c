@@ -292,7 +292,8 @@ reg_accounts_free(registry *r)
 int
 reg_show_tenant(registry *r, const reg_tenant *t)
 {
-    board_tenant b = { .id = t->id, .no = t->no, .flags = BOARD_LIVE, .tier = t->tier, .subscription = t->subscription };
+    board_tenant b = { .id = t->id, .no = t->no, .flags = BOARD_LIVE, .tier = t->tier, .subscription = t->subscription,
+                       .event_seq = t->event_seq };
 
     return board_put_tenant(r->board, &b);
 }

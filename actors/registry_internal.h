@@ -27,6 +27,7 @@ enum {
     REG_SESSIONS_PER_USER = 100, /* over it the oldest goes */
     REG_REUSE_US = 10 * 1000000, /* two tabs may use the same refresh token within this */
     REG_EVENT_MAX = 8192 - (int)sizeof(event_head),
+    REG_EVENTS_KEPT = 1000, /* of a tenant, for who comes back */
     REG_MESSAGE_MAX = 1000, /* bytes of an alert's text */
 };
 
@@ -346,6 +347,7 @@ extern const reg_op_fn reg_alert_act_ops[];
 extern const reg_op_fn reg_channel_ops[];
 extern const reg_op_fn reg_outbox_ops[];
 extern const reg_op_fn reg_escalation_ops[];
+extern const reg_op_fn reg_event_ops[];
 
 uint16_t reg_fail(reg_call *c, uint16_t status, const char *detail); /* returns status */
 
@@ -455,5 +457,6 @@ void reg_comments_drop(registry *r, const reg_alert *a);
 
 void reg_event_add(registry *r, reg_tenant *t, enum event_kind kind, uint32_t machine, json_out *frame);
 uint64_t reg_event_next(registry *r, reg_tenant *t); /* the seq of the next event, persistently */
+int reg_events_load(registry *r);
 
 #endif

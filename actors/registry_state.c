@@ -3,7 +3,7 @@
  * Keys of the meta family (the store adds a version byte to every value):
  *
  *   "next"              u64[NEXT_COUNTERS]     the numbers given last
- *   "seq"  be32 tenant  u64                    the tenant's last event
+ *   "seq", "evt"                               what happened to a tenant (registry_events.c)
  *   "probe", "login_failure"  i64 us       when last
  *   "mark" be64 addr    uuid generation, u64   applied up to this position of that lane (registry.c)
  */
@@ -22,7 +22,7 @@
 static const reg_op_fn *const op_lists[] = { reg_account_ops, reg_user_ops, reg_key_ops,
                                              reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops,
                                              reg_alert_act_ops, reg_channel_ops, reg_outbox_ops,
-                                             reg_escalation_ops };
+                                             reg_escalation_ops, reg_event_ops };
 
 /* ---- identities ---- */
 uint64_t
@@ -155,53 +155,6 @@ reg_touch(registry *r, enum board_file file, void *record)
     r->touched[r->touched_count++] = (reg_touched){ file, record };
     if (file == BOARD_RULES)
         r->rules_changed = true;
-}
-
-static void
-seq_key(uint32_t tenant, uint8_t key[7])
-{
-    memcpy(key, "seq", 3);
-    store_be32(key + 3, tenant);
-}
-
-uint64_t
-reg_event_next(registry *r, reg_tenant *t)
-{
-    uint8_t key[7];
-
-    t->event_seq++;
-    seq_key(t->no, key);
-    regstore_put(r->store, REG_META, view_of(key, sizeof key), view_of(&t->event_seq, 8));
-    r->wrote = true;
-    return t->event_seq;
-}
-
-void
-reg_event_add(registry *r, reg_tenant *t, enum event_kind kind, uint32_t machine, json_out *frame)
-{
-    if (frame->failed || frame->len > REG_EVENT_MAX) {
-        log_error("registry.event", "tenant=%u error=\"frame of %zu bytes\"", t->no, frame->len);
-        json_out_free(frame);
-        return;
-    }
-    if (r->event_count == r->event_room) {
-        r->event_room = r->event_room == 0 ? 16 : r->event_room * 2;
-        r->events = realloc(r->events, r->event_room * sizeof *r->events);
-        ASSERT(r->events != NULL);
-    }
-    r->events[r->event_count++] = (reg_event){
-        .head = { .tenant = t->no, .kind = (uint16_t)kind, .machine = machine, .seq = t->event_seq },
-        .text = frame->at,
-        .len = (uint32_t)frame->len,
-    };
-}
-
-void
-reg_drop_events(registry *r)
-{
-    for (uint32_t i = 0; i < r->event_count; i++)
-        free(r->events[i].text);
-    r->event_count = 0;
 }
 
 /* ---- the board ---- */
@@ -355,33 +308,9 @@ raise_counters(registry *r)
 }
 
 static int
-load_event_seqs(registry *r)
-{
-    for (uint32_t i = 0; i < r->tenants.count; i++) {
-        reg_tenant *t = r->tenants.at[i];
-        uint8_t     key[7];
-        uint8_t    *value = NULL;
-        size_t      len = 0;
-
-        if (t == NULL)
-            continue;
-        seq_key(t->no, key);
-        int rc = regstore_get(r->store, REG_META, view_of(key, sizeof key), &value, &len);
-        if (rc == E_NOTFOUND)
-            continue;
-        if (rc < 0)
-            return err(rc, "events of tenant %u", t->no);
-        if (len == 8)
-            t->event_seq = load_u64(value);
-        regstore_free(value);
-    }
-    return E_OK;
-}
-
-static int
 load(registry *r)
 {
-    static int (*const steps[])(registry *) = { load_counters,     reg_accounts_load, load_event_seqs, reg_keys_load,   reg_groups_load,
+    static int (*const steps[])(registry *) = { load_counters,     reg_accounts_load, reg_events_load, reg_keys_load,   reg_groups_load,
                                                 reg_machines_load, reg_rules_load,    reg_alerts_load, reg_audit_load,
                                                 reg_channels_load, reg_escalations_load, reg_outbox_load };
 

@@ -51,7 +51,8 @@ static ak_verdict
 on_reply(ak *k, void *self, const ak_msg *m)
 {
     (void)k;
-    call_on_reply(self, m);
+    if (!ws_on_reply(((front *)self)->ws, m))
+        call_on_reply(self, m);
     return AK_DONE;
 }
 

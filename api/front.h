@@ -163,11 +163,12 @@ ingest_jobs *ingest_new(front *f);
 void         ingest_free(ingest_jobs *j);
 bool         ingest_turn(ingest_jobs *j); /* one slice; true: there is more to do */
 
-/* ---- ws.c ---- */
+/* ---- ws*.c ---- */
 ws  *ws_new(front *f);
 void ws_free(ws *w);
 void ws_on_feed(ws *w, const ak_msg *m);
 void ws_on_event(ws *w, const ak_msg *m);
+bool ws_on_reply(ws *w, const ak_msg *m); /* false: none of its own */
 void ws_tick(ws *w);
 void ws_turn(ws *w); /* writes what the turn gathered */
 void ws_close_all(ws *w);

@@ -58,6 +58,7 @@ typedef struct board_tenant {
     uint8_t  tier;         /* enum tenant_tier */
     uint8_t  subscription; /* 0 active; else 402 */
     uint8_t  spare[6];
+    uint64_t event_seq; /* of its last event (MSG_EVENT) */
 } board_tenant;
 
 typedef struct board_user {

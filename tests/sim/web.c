@@ -419,6 +419,14 @@ ws_on_event(ws *w, const ak_msg *m)
     (void)m;
 }
 
+bool
+ws_on_reply(ws *w, const ak_msg *m)
+{
+    (void)w;
+    (void)m;
+    return false;
+}
+
 void
 ws_tick(ws *w)
 {

@@ -493,6 +493,49 @@ frames_are_numbered_and_go_on_after_a_restart(void **state)
     cJSON_Delete(frame);
 }
 
+/* How many events behind `after` the registry tells, the first one's seq, and up to where it looked. */
+static uint32_t
+events_after(rig *g, const char *params, int64_t *first, int64_t *upto)
+{
+    reg_ask  before = g->ask;
+    pack_doc d;
+
+    g->ask = (reg_ask){ .role = ROLE_SYSTEM, .tenant = 1 };
+    CHECK_EQ(ask(g, REG_EVENTS, params), 200);
+    g->ask = before;
+    CHECK_EQ(pack_open(&d, pack_view(&g->out)), 0);
+    const msgpack_object *events = pack_get(pack_root(&d), "events");
+    assert_non_null(events);
+    uint32_t n = events->via.array.size;
+    CHECK(pack_get_int(pack_root(&d), "upto", upto));
+    *first = 0;
+    if (n > 0)
+        CHECK(pack_get_int(&events->via.array.ptr[0], "seq", first));
+    pack_doc_close(&d);
+    return n;
+}
+
+static void
+the_last_events_are_kept_for_who_missed_them(void **state)
+{
+    rig    *g = *state;
+    int64_t first, upto;
+
+    register_ada(g);
+    make_hot_rule(g, "");
+    for (int i = 0; i < 1010; i++)
+        CHECK_EQ(system_ask(g, REG_STATUS_CHANGED, "{\"machine\":1,\"old_status\":0,\"new_status\":1,\"time_us\":1700000000000000}"),
+                 204);
+    reopen(g);
+    CHECK_EQ(events_after(g, "{\"after\":1008,\"until\":1010}", &first, &upto), 2);
+    CHECK(first == 1009 && upto == 1010);
+    CHECK_EQ(events_after(g, "{\"after\":1010,\"until\":1010}", &first, &upto), 0);
+    CHECK_EQ(events_after(g, "{\"after\":2000,\"until\":10}", &first, &upto), 0);
+    CHECK_EQ(events_after(g, "{\"after\":1005,\"until\":1007}", &first, &upto), 2);
+    uint32_t n = events_after(g, "{\"after\":0,\"until\":1010}", &first, &upto);
+    CHECK(first == 11 && n > 10 && upto == 10 + (int64_t)n && upto < 1010); /* a page; those before it are gone */
+}
+
 static void
 a_template_names_what_happened(void **state)
 {
@@ -840,6 +883,7 @@ main(void)
         CASE(other_tenants_things_do_not_exist),
         CASE(an_alert_opens_once_and_closes),
         CASE(frames_are_numbered_and_go_on_after_a_restart),
+        CASE(the_last_events_are_kept_for_who_missed_them),
         CASE(a_template_names_what_happened),
         CASE(deleting_a_rule_or_a_machine_closes_its_alerts),
         CASE(what_a_person_resolved_is_held_until_it_clears),
