@@ -17,8 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,12 +24,9 @@
 #include "proto/hash.h"
 #include "proto/log.h"
 #include "proto/world.h"
-#include "storage/journal_file.h"
+#include "storage/journal_inner.h"
 
 enum {
-    BUFFER_LEN =
-        (int)sizeof(block_head) + JOURNAL_BLOCK_MAX + JOURNAL_MARKS_MAX * (int)sizeof(journal_mark),
-    BUFFER_ROOM = (BUFFER_LEN + JOURNAL_PAGE - 1) / JOURNAL_PAGE * JOURNAL_PAGE,
     TOUCHED_AHEAD = 512 << 10, /* of each buffer at open: a fresh page costs microseconds */
     ZEROS = 256 << 10,
     FIRST_SEGMENT = 2 << 20, /* the first two are small, so that the start is quick */
@@ -39,38 +34,6 @@ enum {
     PREPARE_MAX = 4 << 20,
     REWRITE_TRIES = 3,
     PREPARE_PAUSE = 64, /* blocks before a failed preparation is tried again */
-};
-
-enum buffer_state { BUFFER_IDLE, BUFFER_BUILDING, BUFFER_ENDED, BUFFER_WRITTEN };
-
-typedef struct buffer {
-    _Atomic(enum buffer_state) state; /* the helper takes the step ENDED -> WRITTEN */
-    uint8_t                   *at;
-    journal_block              seen; /* of an ended one */
-    uint32_t                   len;  /* head and payload so far */
-    uint32_t                   mark_count;
-    uint64_t                   last_lsn;
-    journal_mark               marks[JOURNAL_MARKS_MAX];
-} buffer;
-
-struct journal {
-    char           dir[FS_PATH_MAX]; /* DIR/journal */
-    journal_config config;
-    uuid           id;
-    buffer         buffers[2];
-    uint32_t       building; /* which of them */
-    uint8_t       *zeros;
-    /* the writing thread's */
-    bool             direct;
-    uint32_t         prepare_pause;
-    uint64_t         next_file, next_sequence;
-    _Atomic uint64_t written_bytes, syncs;
-    /* under lock */
-    pthread_mutex_t lock;
-    segment       **segments;
-    uint32_t        segment_count, segment_room;
-    uint64_t        next_segment;
-    uint64_t        newest_segment; /* holds the newest block */
 };
 
 /* ---- building ---- */
@@ -99,6 +62,7 @@ journal_begin(journal *j)
     b->state = BUFFER_BUILDING;
     b->len = sizeof(block_head);
     b->mark_count = 0;
+    b->stamp = 0;
     j->building = (uint32_t)(b - j->buffers);
 }
 
@@ -149,6 +113,12 @@ journal_mark_applied(journal *j, addr from, uint64_t pos)
     b->marks[b->mark_count++] = (journal_mark){ from, pos };
 }
 
+void
+journal_stamp(journal *j, uint64_t stamp)
+{
+    building(j)->stamp = stamp;
+}
+
 bool
 journal_is_empty(const journal *j)
 {
@@ -183,11 +153,13 @@ journal_end(journal *j, uint64_t first_lsn, uint32_t rows, const uuid *generatio
                                 .marks = b->mark_count,
                                 .generation = *generation,
                                 .journal = j->id,
-                                .wall_us = wall_us };
+                                .wall_us = wall_us,
+                                .stamp = b->stamp };
     b->last_lsn = block_last_lsn(first_lsn, rows);
     b->seen = (journal_block){ .first_lsn = first_lsn,
                                .rows = rows,
                                .wall_us = wall_us,
+                               .stamp = b->stamp,
                                .generation = *generation,
                                .marks = b->marks,
                                .mark_count = b->mark_count,
@@ -620,6 +592,22 @@ journal_trim(journal *j, uint64_t lsn)
 }
 
 uint64_t
+journal_oldest_end(journal *j)
+{
+    const segment *oldest = NULL;
+    uint64_t       last = 0;
+
+    pthread_mutex_lock(&j->lock);
+    for (uint32_t i = 0; i < j->segment_count; i++)
+        if (is_trimmable(j, j->segments[i], UINT64_MAX) && (oldest == NULL || j->segments[i]->number < oldest->number))
+            oldest = j->segments[i];
+    if (oldest != NULL)
+        last = oldest->last_lsn;
+    pthread_mutex_unlock(&j->lock);
+    return last;
+}
+
+uint64_t
 journal_used_bytes(journal *j)
 {
     return sum_used(j);
@@ -837,6 +825,7 @@ journal_open(journal **out, const char *dir, const journal_config *config, uint6
         rc = fs_make_dir(j->dir);
     if (rc == E_OK)
         rc = recover(j, &order, report);
+    j->skipped_count = journal_load_skipped(dir, j->skipped);
     if (rc < 0) {
         journal_close(&j);
         return err(rc, "open journal %s", dir);

@@ -9,7 +9,7 @@
  *   | generation (16)                   | journal id (16)                        |
  *   64               72                80                88                     128
  *   +----------------+------------------+-----------------+----------------------+
- *   | wall_us        | segment          | sequence        | zeros                |
+ *   | wall_us        | segment          | sequence        | stamp, zeros         |
  *   +----------------+------------------+-----------------+----------------------+
  *   | payload: what storage/part_item.h draws, 8-aligned                         |
  *   | journal_mark[marks]: applied up to pos of that lane of this generation     |
@@ -50,6 +50,7 @@ typedef struct journal_block {
     uint64_t first_lsn;
     uint32_t rows;
     int64_t  wall_us;
+    uint64_t stamp; /* journal_stamp() */
     uuid     generation;
     const journal_mark *marks;
     uint32_t mark_count;
@@ -80,6 +81,7 @@ void *journal_append(journal *j, uint32_t len);
 /* Takes back the last `len` bytes (a multiple of 8) of what was appended last. */
 void  journal_give_back(journal *j, uint32_t len);
 void  journal_mark_applied(journal *j, addr from, uint64_t pos); /* the highest pos of a lane counts */
+void  journal_stamp(journal *j, uint64_t stamp); /* a number that the block carries for its writer */
 bool  journal_is_empty(const journal *j);
 uint64_t journal_building_len(const journal *j);
 /* Closes the block: {first_lsn, rows}.  Then journal_write(), from any one thread, makes it durable: 0, E_IO, E_NOSPACE. */
@@ -96,9 +98,25 @@ void  journal_drop(journal *j);
  * The newest block always stays: it carries the marks. */
 uint64_t journal_trimmable(journal *j, uint64_t lsn);
 void     journal_trim(journal *j, uint64_t lsn);
+uint64_t journal_oldest_end(journal *j); /* last lsn of the oldest segment that could be trimmed; 0: none */
 uint64_t journal_used_bytes(journal *j); /* by blocks that are still needed */
 uint64_t journal_oldest_lsn(journal *j); /* 0: there is none */
 uint64_t journal_written_bytes(const journal *j); /* counters */
 uint64_t journal_syncs(const journal *j);
+
+/* Reading again what is written (journal_read.c), from any one thread, beside the writing and the trimming. */
+typedef struct journal_run {
+    uint8_t *bytes; /* blocks, one after the other; owned */
+    uint64_t room, len, at;
+    uint64_t segment, offset; /* where the next one lies */
+    uint64_t last; /* lsn read so far */
+    bool     more; /* there were more blocks than fitted */
+} journal_run;
+/* Blocks with a row > after, none with a row > upto, in order: a megabyte of them, or one.  None: there are none.  What
+ * is trimmed meanwhile, or damaged, is left out. */
+NODISCARD int journal_read(journal *j, journal_run *run, uint64_t after, uint64_t upto);
+/* The next one, borrowed until the next journal_read(); false: no more. */
+bool journal_run_next(journal_run *run, journal_block *out);
+void journal_run_fini(journal_run *run);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef HALTLESS_STORAGE_JOURNAL_FILE_H
 #define HALTLESS_STORAGE_JOURNAL_FILE_H
 
+#include "proto/hash.h"
 #include "storage/fs.h"
 #include "storage/journal.h"
 
@@ -28,7 +29,8 @@ typedef struct block_head {
     int64_t  wall_us;
     uint64_t segment;
     uint64_t sequence;
-    uint64_t spare[5];
+    uint64_t stamp;
+    uint64_t spare[4];
 } block_head;
 _Static_assert(sizeof(block_head) == 128, "layout");
 
@@ -37,6 +39,40 @@ static inline uint64_t
 block_last_lsn(uint64_t first_lsn, uint32_t rows)
 {
     return first_lsn + (rows > 0 ? rows - 1 : 0);
+}
+
+/* Is it whole?  at: its bytes with the head that h is a copy of; `room` of them. */
+static inline bool
+block_is_sound(const block_head *h, const uint8_t *at, uint64_t room)
+{
+    block_head judged = *h;
+    uint32_t   crc;
+
+    if (h->length < sizeof *h || h->length > room || h->length % 8 != 0)
+        return false;
+    if (h->marks > JOURNAL_MARKS_MAX || sizeof *h + h->marks * sizeof(journal_mark) > h->length)
+        return false;
+    if (h->first_lsn == 0 || h->segment == 0 || h->sequence == 0)
+        return false;
+    judged.crc = 0;
+    crc = crc32c(0, &judged, sizeof judged);
+    return crc32c(crc, at + sizeof *h, h->length - sizeof *h) == h->crc;
+}
+
+/* The same block as replay sees it. */
+static inline journal_block
+block_seen(const block_head *h, const uint8_t *at)
+{
+    uint64_t marks_len = h->marks * sizeof(journal_mark);
+
+    return (journal_block){ .first_lsn = h->first_lsn,
+                            .rows = h->rows,
+                            .wall_us = h->wall_us,
+                            .stamp = h->stamp,
+                            .generation = h->generation,
+                            .marks = (const journal_mark *)(const void *)(at + h->length - marks_len),
+                            .mark_count = h->marks,
+                            .payload = view_of(at + sizeof *h, h->length - sizeof *h - marks_len) };
 }
 
 enum segment_state { SEGMENT_PREPARING, SEGMENT_FREE, SEGMENT_CURRENT, SEGMENT_FULL };
@@ -70,6 +106,10 @@ typedef struct journal_scan_order {
     void              *ctx;
     crumb             *crumb; /* or NULL */
 } journal_scan_order;
+
+/* Blocks that killed their replay, by sequence: how many. */
+enum { SKIPPED_MAX = 64 };
+uint32_t journal_load_skipped(const char *dir, uint64_t skipped[SKIPPED_MAX]);
 
 /* *id: all zero: taken from the first sound block (stays zero when there is none). */
 NODISCARD int journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,

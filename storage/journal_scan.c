@@ -22,7 +22,6 @@
 #include <stdlib.h>
 
 #include "proto/err.h"
-#include "proto/hash.h"
 #include "proto/log.h"
 #include "proto/world.h"
 #include "storage/fs.h"
@@ -32,7 +31,6 @@ enum {
     READ_PIECE = 1 << 20,
     READ_TRIES = 3,
     FILES_MAX = 65536,
-    SKIPPED_MAX = 64, /* blocks that killed their replay; the oldest are forgotten, and long trimmed */
     DAMAGED_KEPT_MAX = 64, /* set-aside files; later damage is only counted */
 };
 /* A segment number that is ahead of all sound ones by more is noise in a torn header. */
@@ -57,7 +55,7 @@ typedef struct scan_file {
 
 typedef struct scan {
     const journal_scan_order *order;
-    uint64_t                  skipped[SKIPPED_MAX]; /* sequences */
+    uint64_t                  skipped[SKIPPED_MAX]; /* sequences; the oldest are forgotten, and long trimmed */
     uint32_t                  skipped_count;
     uuid                     *id;
     char                      dir[FS_PATH_MAX];
@@ -204,18 +202,7 @@ names_us(const scan *s, const block_head *h)
 static bool
 is_sound(const scan *s, const block_head *h, uint64_t offset)
 {
-    block_head judged = *h;
-    uint32_t   crc;
-
-    if (h->length < sizeof *h || h->length > s->bytes_len - offset || h->length % 8 != 0)
-        return false;
-    if (h->marks > JOURNAL_MARKS_MAX || sizeof *h + h->marks * sizeof(journal_mark) > h->length)
-        return false;
-    if (h->first_lsn == 0 || h->segment == 0 || h->sequence == 0)
-        return false;
-    judged.crc = 0;
-    crc = crc32c(0, &judged, sizeof judged);
-    return crc32c(crc, s->bytes + offset + sizeof *h, h->length - sizeof *h) == h->crc;
+    return block_is_sound(h, s->bytes + offset, s->bytes_len - offset);
 }
 
 static void
@@ -371,20 +358,21 @@ be_patient(const scan *s)
 
 /* ---- blocks that killed their replay ---- */
 
-static void
-load_skipped(scan *s)
+uint32_t
+journal_load_skipped(const char *dir, uint64_t skipped[SKIPPED_MAX])
 {
-    char   path[FS_PATH_MAX];
-    char   text[SKIPPED_MAX * 24];
-    size_t len;
-    int    used = 0;
+    char     path[FS_PATH_MAX];
+    char     text[SKIPPED_MAX * 24];
+    size_t   len;
+    uint32_t count = 0;
+    int      used = 0;
 
-    if (fs_path(path, "%s/skipped", s->order->dir) == E_OK && fs_read_file(path, text, sizeof text, &len) == E_OK)
-        for (const char *p = text; s->skipped_count < SKIPPED_MAX &&
-                                   sscanf(p, "%" SCNu64 "%n", &s->skipped[s->skipped_count], &used) == 1;
+    if (fs_path(path, "%s/skipped", dir) == E_OK && fs_read_file(path, text, sizeof text, &len) == E_OK)
+        for (const char *p = text; count < SKIPPED_MAX && sscanf(p, "%" SCNu64 "%n", &skipped[count], &used) == 1;
              p += used)
-            s->skipped_count++;
+            count++;
     err_clear();
+    return count;
 }
 
 static int
@@ -427,7 +415,7 @@ replay_one(scan *s, const entry *e)
 {
     block_head    h;
     journal_block b;
-    uint64_t      marks_len, unreadable = s->unreadable;
+    uint64_t      unreadable = s->unreadable;
     int           rc = load_file(s, e->file);
 
     if (s->unreadable > unreadable && (rc = be_patient(s)) < 0)
@@ -437,16 +425,7 @@ replay_one(scan *s, const entry *e)
     memcpy(&h, s->bytes + e->offset, sizeof h);
     if (!is_sound(s, &h, e->offset))
         goto lost;
-    marks_len = h.marks * sizeof(journal_mark);
-    b = (journal_block){
-        .first_lsn = h.first_lsn,
-        .rows = h.rows,
-        .wall_us = h.wall_us,
-        .generation = h.generation,
-        .marks = (const journal_mark *)(const void *)(s->bytes + e->offset + h.length - marks_len),
-        .mark_count = h.marks,
-        .payload = view_of(s->bytes + e->offset + sizeof h, h.length - sizeof h - marks_len)
-    };
+    b = block_seen(&h, s->bytes + e->offset);
     s->report->blocks++;
     s->report->bytes += h.length;
     return s->order->replay(s->order->ctx, &b);
@@ -490,6 +469,8 @@ note_lsns(scan *s, journal_found *found)
 
         g->first_lsn = g->first_lsn == 0 ? e->first_lsn : min_u64(g->first_lsn, e->first_lsn);
         g->last_lsn = max_u64(g->last_lsn, e->last_lsn);
+        g->used = g->state == SEGMENT_FULL ? g->used : 0; /* behind its last chosen block: */
+        g->used = max_u64(g->used, e->offset + round_up(e->length, JOURNAL_PAGE));
         g->state = SEGMENT_FULL;
     }
     if (s->entry_count > 0) { /* the last in order is the newest */
@@ -577,7 +558,7 @@ journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
         note_torn_tails(s, found);
         report_damage(s);
     }
-    load_skipped(s);
+    s->skipped_count = journal_load_skipped(order->dir, s->skipped);
     for (uint64_t i = 0; rc == E_OK && i < s->entry_count; i++)
         rc = replay_carefully(s, &s->entries[i]);
     free(s->files);

@@ -25,6 +25,7 @@ part_open(part **out, const part_config *config, const part_events *events, jour
     p->events = events != NULL ? *events : (part_events){ 0 };
     p->next_lsn = 1;
     p->newest_us = INT64_MIN;
+    p->hold_lsn = UINT64_MAX;
     p->retain_day = INT32_MIN;
     p->map = series_new();
     p->heads = heads_new();
@@ -173,5 +174,6 @@ part_stat(const part *p, part_stats *out)
                          .merged_chunks = p->merged_chunks,
                          .erasures = p->erasure_count,
                          .merges_waiting = p->merge_end - p->merge_first,
-                         .retained_readings = p->retained_readings };
+                         .retained_readings = p->retained_readings,
+                         .forced_trims = p->forced_trims };
 }

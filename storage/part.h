@@ -78,6 +78,9 @@ NODISCARD int part_stage_erase(part *p, const part_erased *e, const part_source 
 bool part_has_staged(const part *p);
 /* Closes the block that is being built; then part_write() (any one thread) makes it durable. */
 void part_end_block(part *p, int64_t wall_us);
+/* A number that goes with the blocks ended from now on; one that is less than an earlier block's, over restarts too, does
+ * not count. */
+void part_stamp(part *p, uint64_t stamp);
 NODISCARD int part_write(part *p); /* 0, E_IO, E_NOSPACE; may be called again after a failure (another segment) */
 /* Blocks go one after the other: show or forget this one before the next is ended.
  * After success: every row of the written block goes into its head, in order; row() sees each. */
@@ -140,9 +143,35 @@ uint32_t  part_erasures(const part *p, uint32_t series, erased_row *out, uint32_
 typedef struct part_stats {
     uint64_t series, head_rows, head_bytes, chunks, chunk_bytes, journal_bytes, journal_syncs, journal_used;
     uint64_t replayed_rows;
-    uint64_t merged_chunks, erasures, merges_waiting, retained_readings;
+    uint64_t merged_chunks, erasures, merges_waiting, retained_readings, forced_trims;
 } part_stats;
 void part_stat(const part *p, part_stats *out);
+
+/* ---- what was shown, once more and in its order, from the journal (part_again.c) ---- */
+
+/* Rows > lsn stay in the journal, unless its budget says otherwise: then the oldest segment goes, counted and logged. */
+void     part_hold(part *p, uint64_t lsn);
+bool     part_is_held(part *p); /* half of the journal's budget is used, and the hold is in the way of trimming */
+uint64_t part_trimmed(const part *p); /* rows up to it are in the journal no longer */
+uint64_t part_shown(const part *p);   /* the lsn that was shown last */
+uint64_t part_stamped(const part *p); /* of the block that is being shown */
+void     part_skip_to(part *p, uint64_t lsn); /* lsns of rows staged in later blocks are greater */
+
+typedef struct part_again part_again;
+typedef struct part_again_row {
+    uint32_t series;
+    head_row row;
+    uint64_t lsn, stamp; /* of its block */
+} part_again_row;
+part_again *part_again_new(part *p);
+void         part_again_free(part_again **r);
+/* Begin, then part_again_read() from any one thread while the owner goes on, then what was read of the rows > after. */
+void         part_again_begin(part_again *r, uint64_t after);
+void         part_again_read(part_again *r);
+NODISCARD int part_again_end(part_again *r);
+const part_again_row *part_again_peek(part_again *r); /* the next one; NULL: all that was read has been seen */
+void                 part_again_skip(part_again *r);
+uint64_t             part_again_upto(const part_again *r); /* every row up to it was seen, or is lost */
 
 /* ---- readers ---- */
 typedef struct part_reader part_reader;

@@ -104,6 +104,9 @@ struct part {
     heads       *heads;
     uint64_t     next_lsn;
     uint64_t     shown_lsn; /* everything up to it is in heads or chunks */
+    uint64_t     trimmed_lsn; /* the journal holds what comes behind it */
+    uint64_t     hold_lsn;    /* and it is to hold what comes behind this */
+    uint64_t     stamp;       /* of the newest block; part_stamp() */
     uint64_t     sealed_seq;
     part_block   building;
     uuid         generation; /* of `applied` */
@@ -127,6 +130,7 @@ struct part {
     uint64_t     sync_lsn;
     int          sync_rc;
     char         sync_text[256];
+    uint64_t     forced_trims; /* segments that went although they were held */
     uint64_t     sealed_chunks, sealed_bytes, sealed_rows;
     erasure     *erasures; /* by lsn */
     uint32_t     erasure_count, erasure_room;

@@ -179,7 +179,7 @@ part_load(part *p, journal_report *report)
         rc = load_family(p, PART_ERASED, load_erased);
     if (rc == E_OK)
         rc = load_family(p, PART_META, load_meta);
-    p->shown_lsn = trimmed;
+    p->shown_lsn = p->trimmed_lsn = trimmed;
     if (rc == E_OK)
         rc = journal_open(&p->journal, p->dir, &config, trimmed, part_replay_block, p, report);
     if (rc < 0)

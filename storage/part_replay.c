@@ -97,6 +97,7 @@ part_replay_block(void *ctx, const journal_block *b)
         lsn += it.rows;
     }
     part_apply_marks(p, b);
+    part_stamp(p, b->stamp);
     p->shown_lsn = b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0);
     p->next_lsn = max_u64(p->next_lsn, p->shown_lsn + 1);
     if (rc < 0 || bad > 0)

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "proto/err.h"
+#include "proto/log.h"
 #include "storage/chunk.h"
 
 enum {
@@ -234,10 +235,15 @@ store_series(sealing *s)
 /* ---- which ---- */
 
 static bool
+is_journal_pressed(const part *p)
+{
+    return journal_used_bytes(p->journal) > p->config.journal_bytes / 4 * 3;
+}
+
+static bool
 is_pressed(const part *p)
 {
-    return heads_bytes(p->heads) > p->config.heads_bytes / 8 * 7 ||
-           journal_used_bytes(p->journal) > p->config.journal_bytes / 4 * 3;
+    return heads_bytes(p->heads) > p->config.heads_bytes / 8 * 7 || is_journal_pressed(p);
 }
 
 static bool
@@ -326,11 +332,31 @@ sealed_up_to(const part *p)
 }
 
 bool
+part_is_held(part *p)
+{
+    return journal_used_bytes(p->journal) > p->config.journal_bytes / 2 &&
+           journal_trimmable(p->journal, UINT64_MAX) > p->hold_lsn;
+}
+
+/* The hold ends where the budget does: then the oldest segment goes, one a time. */
+static uint64_t
+may_go(const part *p)
+{
+    uint64_t sealed = sealed_up_to(p);
+
+    if (p->hold_lsn >= sealed)
+        return sealed;
+    if (!is_journal_pressed(p))
+        return p->hold_lsn;
+    return min_u64(sealed, max_u64(p->hold_lsn, journal_oldest_end(p->journal)));
+}
+
+bool
 part_begin_sync(part *p)
 {
     if (p->syncing || p->broken < 0)
         return false;
-    p->sync_lsn = journal_trimmable(p->journal, sealed_up_to(p));
+    p->sync_lsn = journal_trimmable(p->journal, may_go(p));
     p->syncing = p->sync_lsn > 0 && part_db_space(p->dir) == E_OK;
     err_clear();
     return p->syncing;
@@ -368,6 +394,12 @@ part_end_sync(part *p)
         return err(p->sync_rc, "sync what is sealed");
     }
     journal_trim(p->journal, p->sync_lsn);
+    p->trimmed_lsn = max_u64(p->trimmed_lsn, p->sync_lsn);
+    if (p->sync_lsn > p->hold_lsn) {
+        p->forced_trims++;
+        log_warn("part.forced_trim", "dir=%s lsn=%" PRIu64 " held_from=%" PRIu64 " why=\"the journal's budget\"", p->dir,
+                 p->sync_lsn, p->hold_lsn + 1);
+    }
     return E_OK;
 }
 

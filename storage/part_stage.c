@@ -311,9 +311,16 @@ part_end_block(part *p, int64_t wall_us)
             journal_mark_applied(p->journal, p->applied[i].from, p->applied[i].pos);
     if (b->rows == 0)
         p->next_lsn++; /* a block without rows has a place in the order too */
+    journal_stamp(p->journal, p->stamp);
     journal_end(p->journal, b->first_lsn, b->rows, &b->generation, wall_us);
     p->flying_definitions = b->definitions;
     b->open = false;
+}
+
+void
+part_stamp(part *p, uint64_t stamp)
+{
+    p->stamp = max_u64(p->stamp, stamp);
 }
 
 int
