@@ -4,6 +4,7 @@
 #include "proto/err.h"
 #include "proto/hash.h"
 #include "proto/world.h"
+#include "storage/fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,8 +46,25 @@ write_file(const char *path, const snapshot *s)
         return err_errno(errno, "open %s", path);
     if (write_all(fd, &h, sizeof h) < 0 || write_all(fd, s->records, len) < 0)
         rc = err_errno(errno, "write %s", path);
+    if (rc == E_OK && s->sync && the_world->datasync(fd) < 0)
+        rc = err_errno(errno, "sync %s", path);
     the_world->close(fd);
     return rc;
+}
+
+static int
+sync_place(const char *path)
+{
+    char  dir[PATH_MAX];
+    char *slash;
+
+    strncpy(dir, path, sizeof dir - 1);
+    dir[sizeof dir - 1] = '\0';
+    slash = strrchr(dir, '/');
+    if (slash == NULL)
+        return fs_sync_dir(".");
+    *slash = '\0';
+    return fs_sync_dir(dir);
 }
 
 int
@@ -60,7 +78,9 @@ snapshot_save(const char *path, const snapshot *s)
     rc = write_file(fresh, s);
     if (rc < 0)
         return rc;
-    return the_world->rename(fresh, path) < 0 ? err_errno(errno, "rename %s", fresh) : E_OK;
+    if (the_world->rename(fresh, path) < 0)
+        return err_errno(errno, "rename %s", fresh);
+    return s->sync ? sync_place(path) : E_OK;
 }
 
 static bool
