@@ -10,15 +10,15 @@
  *
  * While an alert is open or held, nothing is opened for its rule and machine: a person who resolves an alert is
  * not told of the same trouble again before it has gone and come back, not after a restart either.
+ *
+ * Each transition of the alert actor comes with its position (the reading that decided it), which is stored with it, in
+ * the same batch.  One that is not behind the last of its rule and machine was made already: it changes nothing.
  */
 #include "actors/registry_internal.h"
 #include "actors/registry_notify.h"
-#include "actors/rules.h"
 #include "proto/err.h"
 #include "proto/instant.h"
-#include "proto/num.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define NOT_FOUND "Alert not found."
@@ -40,7 +40,7 @@ reg_alert_store(registry *r, const reg_alert *a)
     pack    p;
 
     pack_init(&p);
-    pack_map(&p, 18);
+    pack_map(&p, 19);
     pack_name_uuid(&p, "id", &a->id);
     pack_name_int(&p, "rule", a->rule->no);
     pack_name_int(&p, "machine", a->machine->no);
@@ -50,6 +50,7 @@ reg_alert_store(registry *r, const reg_alert *a)
     pack_name_double(&p, "peak", a->peak);
     pack_name_int(&p, "created", a->created_us);
     pack_name_int(&p, "reading", a->reading_us);
+    pack_name_int(&p, "pos", (int64_t)a->pos);
     pack_name_int(&p, "resolved", a->resolved_us);
     pack_name_int(&p, "acknowledged", a->acknowledged_us);
     pack_name_int(&p, "snoozed", a->snoozed_us);
@@ -72,17 +73,41 @@ pair_hash(const registry *r, const reg_rule *rule, const reg_machine *machine)
     return reg_hash(r, 0, pair, sizeof pair);
 }
 
-/* Open, or held. */
 static reg_alert *
-find_standing(const registry *r, const reg_rule *rule, const reg_machine *machine)
+find_in(const reg_index *x, const registry *r, const reg_rule *rule, const reg_machine *machine)
 {
     uint64_t   hash = pair_hash(r, rule, machine);
     reg_alert *a;
 
-    for (uint32_t at = 0; (a = reg_index_next(&r->open_alerts, hash, &at)) != NULL;)
+    for (uint32_t at = 0; (a = reg_index_next(x, hash, &at)) != NULL;)
         if (a->rule == rule && a->machine == machine)
             return a;
     return NULL;
+}
+
+/* Open, or held. */
+static reg_alert *
+find_standing(const registry *r, const reg_rule *rule, const reg_machine *machine)
+{
+    return find_in(&r->open_alerts, r, rule, machine);
+}
+
+static reg_alert *
+find_last(const registry *r, const reg_rule *rule, const reg_machine *machine)
+{
+    return find_in(&r->last_alerts, r, rule, machine);
+}
+
+static void
+note_last(registry *r, reg_alert *a)
+{
+    reg_alert *before = find_last(r, a->rule, a->machine);
+
+    if (before != NULL && before->no > a->no)
+        return;
+    if (before != NULL)
+        reg_index_remove(&r->last_alerts, pair_hash(r, a->rule, a->machine), before);
+    reg_index_put(&r->last_alerts, pair_hash(r, a->rule, a->machine), a);
 }
 
 static bool
@@ -117,6 +142,7 @@ add_alert(registry *r, reg_alert *a)
     reg_list_add(&a->tenant->alerts, a);
     reg_list_add(&r->all_alerts, a);
     reg_enter(r, NOUN_ALERT, &a->id, a);
+    note_last(r, a);
     if (stands(a))
         reg_index_put(&r->open_alerts, pair_hash(r, a->rule, a->machine), a);
     if (reg_alert_is_open(a) && a->snoozed_us != INT64_MIN)
@@ -152,6 +178,7 @@ load_alert(registry *r, view key, const msgpack_object *map)
     (void)pack_get_double(map, "peak", &a->peak);
     a->created_us = reg_stored_int(map, "created", 0);
     a->reading_us = reg_stored_int(map, "reading", 0);
+    a->pos = (uint64_t)reg_stored_int(map, "pos", 0);
     a->resolved_us = reg_stored_int(map, "resolved", INT64_MIN);
     a->acknowledged_us = reg_stored_int(map, "acknowledged", INT64_MIN);
     a->snoozed_us = reg_stored_int(map, "snoozed", INT64_MIN);
@@ -192,178 +219,6 @@ reg_alerts_free(registry *r)
         free_alert(r->all_alerts.at[i]);
     reg_list_fini(&r->all_alerts);
     reg_list_fini(&r->snoozed);
-}
-
-/* ---- the text ---- */
-typedef struct text_out {
-    char   at[REG_MESSAGE_MAX];
-    size_t len;
-    bool   full; /* something was cut: nothing more comes */
-} text_out;
-
-static void
-put(text_out *t, view v)
-{
-    size_t n = min_u64(v.len, sizeof t->at - t->len);
-
-    if (t->full || v.len == 0)
-        return;
-    if (n < v.len) {
-        t->full = true;
-        /* Never half a character. */
-        while (n > 0 && (v.at[n] & 0xc0) == 0x80)
-            n--;
-    }
-    memcpy(t->at + t->len, v.at, n);
-    t->len += n;
-}
-
-static void
-put_number(text_out *t, double v)
-{
-    char text[NUM_TEXT_MAX];
-
-    if (isfinite(v))
-        put(t, view_of(text, num_format(v, text)));
-}
-
-typedef struct message_facts {
-    const reg_rule    *rule;
-    const reg_machine *machine;
-    double             value;
-    view               unit;
-} message_facts;
-
-/* One {name} of a template; false: not one of ours, it stays as it is. */
-static bool
-put_placeholder(text_out *t, view name, const message_facts *f)
-{
-    if (view_eq(name, VIEW_LIT("machine")))
-        put(t, f->machine->name);
-    else if (view_eq(name, VIEW_LIT("metric")))
-        put(t, f->rule->metric);
-    else if (view_eq(name, VIEW_LIT("value")))
-        put_number(t, f->value);
-    else if (view_eq(name, VIEW_LIT("threshold")))
-        put_number(t, f->rule->threshold);
-    else if (view_eq(name, VIEW_LIT("unit")))
-        put(t, f->unit);
-    else
-        return false;
-    return true;
-}
-
-/* Plain text up to the next '{', or one {name}.  Returns how much of the template that was. */
-static size_t
-put_piece(text_out *t, view rest, const message_facts *f)
-{
-    const uint8_t *end = memchr(rest.at, rest.at[0] == '{' ? '}' : '{', rest.len);
-    size_t         len = end == NULL ? rest.len : (size_t)(end - rest.at);
-
-    if (rest.at[0] != '{') {
-        put(t, view_of(rest.at, len));
-        return len;
-    }
-    if (end != NULL && put_placeholder(t, view_of(rest.at + 1, len - 1), f))
-        return len + 1;
-    put(t, VIEW_LIT("{"));
-    return 1;
-}
-
-static void
-put_template(text_out *t, view rest, const message_facts *f)
-{
-    while (rest.len > 0) {
-        size_t used = put_piece(t, rest, f);
-
-        rest = view_of(rest.at + used, rest.len - used);
-    }
-}
-
-static void
-put_op(text_out *t, uint8_t op)
-{
-    static const char *const says[] = { " is above ", " is at least ", " is below ", " is at most ", " is ", " is not " };
-
-    put(t, view_str(op < COUNT_OF(says) ? says[op] : " against "));
-}
-
-static void
-put_value(text_out *t, const message_facts *f)
-{
-    put_number(t, f->value);
-    if (f->unit.len > 0)
-        put(t, VIEW_LIT(" "));
-    put(t, f->unit);
-}
-
-/* "temperature is above 90 and vibration is above 5" */
-static void
-put_conditions(text_out *t, const reg_rule *rule)
-{
-    rule_condition c[RULE_CONDITIONS_MAX];
-    uint32_t       count = rule_conditions_read(rule->conditions, c);
-
-    for (uint32_t i = 0; i < count; i++) {
-        if (i > 0)
-            put(t, rule->logic == LOGIC_OR ? VIEW_LIT(" or ") : VIEW_LIT(" and "));
-        put(t, c[i].metric);
-        put_op(t, c[i].op);
-        put_number(t, c[i].threshold);
-    }
-}
-
-/* "temperature 95.2 celsius is above 90", "temperature: no data for 300 s", ... */
-static void
-put_default(text_out *t, const message_facts *f)
-{
-    const reg_rule *rule = f->rule;
-
-    if (rule->conditions.at != NULL) {
-        put_conditions(t, rule);
-        return;
-    }
-    put(t, rule->metric);
-    if (rule->type == RULE_NO_DATA) {
-        put(t, VIEW_LIT(": no data for "));
-        put_number(t, f->value);
-        put(t, VIEW_LIT(" s"));
-        return;
-    }
-    put(t, rule->type == RULE_RATE ? VIEW_LIT(" changes by ") : VIEW_LIT(" "));
-    put_value(t, f);
-    if (rule->type == RULE_ANOMALY) {
-        put(t, VIEW_LIT(" is unusual"));
-        return;
-    }
-    put(t, rule->type == RULE_RATE ? VIEW_LIT("/s, that") : VIEW_LIT(""));
-    put_op(t, rule->op);
-    put_number(t, rule->threshold);
-}
-
-/* The series' unit, as the board has it. */
-static view
-unit_of(const registry *r, const reg_rule *rule, const reg_machine *m)
-{
-    board_series s;
-
-    if (r->board == NULL || m->part >= board_parts(r->board) ||
-        board_find_series(r->board, m->part, m->no, rule->metric, &s) == 0)
-        return (view){ 0 };
-    return board_string(r->board, BOARD_SERIES, m->part, s.unit);
-}
-
-static void
-set_message(const registry *r, reg_alert *a)
-{
-    message_facts f = { a->rule, a->machine, a->value, unit_of(r, a->rule, a->machine) };
-    text_out      t = { .len = 0 };
-
-    if (a->rule->message.len > 0)
-        put_template(&t, a->rule->message, &f);
-    else
-        put_default(&t, &f);
-    reg_text_set(&a->message, view_of(t.at, t.len));
 }
 
 /* ---- frames ---- */
@@ -580,6 +435,8 @@ drop_alert(registry *r, reg_alert *a)
     reg_alert_key(a, key);
     reg_delete(r, REG_ALERTS, view_of(key, sizeof key));
     reg_comments_drop(r, a);
+    if (find_last(r, a->rule, a->machine) == a)
+        reg_index_remove(&r->last_alerts, pair_hash(r, a->rule, a->machine), a);
     reg_leave(r, NOUN_ALERT, &a->id, a);
     a->dropped = true;
 }
@@ -660,6 +517,8 @@ reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machi
 
         if ((rule != NULL && a->rule != rule) || (machine != NULL && a->machine != machine))
             continue;
+        if (stands(a))
+            a->pos &= ~UINT64_C(1); /* what time alone decides may come again without another reading */
         if (reg_alert_is_open(a))
             close_alert(r, a);
         else if (a->held)
@@ -726,6 +585,22 @@ numbered_machine(const reg_call *c)
     return reg_numbered(&c->r->machines, no < 0 ? 0 : (uint64_t)no);
 }
 
+/* Of the transition that is asked for: its position; 0: it has none. */
+static uint64_t
+pos_of(const reg_call *c)
+{
+    int64_t pos = reg_int(c, "pos", 0);
+
+    return pos < 0 ? 0 : (uint64_t)pos;
+}
+
+/* It, or what came after it, was made before: the asker has judged the same readings once more. */
+static bool
+was_made(const reg_call *c, const reg_alert *last)
+{
+    return last != NULL && pos_of(c) != 0 && pos_of(c) <= last->pos;
+}
+
 static reg_alert *
 make_alert(reg_call *c, reg_rule *rule, reg_machine *machine)
 {
@@ -741,12 +616,13 @@ make_alert(reg_call *c, reg_rule *rule, reg_machine *machine)
     a->threshold = rule->threshold;
     a->created_us = c->r->now_us;
     a->reading_us = reg_int(c, "time_us", 0);
+    a->pos = pos_of(c);
     a->resolved_us = a->acknowledged_us = a->snoozed_us = INT64_MIN;
     (void)pack_get_double(c->params, "value", &a->value);
     a->peak = a->value;
     (void)pack_get_double(c->params, "peak", &a->peak);
     reg_text_set(&a->metric, rule->metric);
-    set_message(c->r, a);
+    reg_alert_set_message(c->r, a);
     return a;
 }
 
@@ -768,9 +644,10 @@ op_alert_open(reg_call *c)
         return reg_fail(c, 404, "Alert rule not found.");
     if (machine == NULL || machine->deleted || machine->tenant != rule->tenant)
         return reg_fail(c, 404, "Machine not found.");
+    reg_alert *last = find_last(c->r, rule, machine);
     reg_alert *a = find_standing(c->r, rule, machine);
-    if (a != NULL) {
-        answer_opened(c, a);
+    if (a != NULL || was_made(c, last)) {
+        answer_opened(c, a != NULL ? a : last);
         return 200;
     }
     drop_oldest(c->r, rule->tenant);
@@ -790,8 +667,9 @@ op_alert_close(reg_call *c)
     reg_machine *machine = numbered_machine(c);
     reg_alert   *a = rule == NULL || machine == NULL ? NULL : find_standing(c->r, rule, machine);
 
-    if (a == NULL)
+    if (a == NULL || was_made(c, a))
         return reg_fail(c, 404, NOT_FOUND);
+    a->pos = max_u64(a->pos, pos_of(c));
     if (a->held) { /* resolved long ago */
         release(c->r, a);
         return reg_fail(c, 404, NOT_FOUND);
@@ -802,7 +680,21 @@ op_alert_close(reg_call *c)
     return 200;
 }
 
-/* -> [{alert (number), rule, machine, created_us, peak}] of all that stand, by number, behind `after`. */
+/* Was it decided behind what the alert actor says it has judged? */
+static bool
+is_ahead(const reg_call *c, const reg_alert *a)
+{
+    const msgpack_object *judged = pack_get(c->params, "judged");
+    uint32_t              part = a->machine->part;
+
+    return a->pos / 2 > (judged != NULL && judged->type == MSGPACK_OBJECT_ARRAY && part < judged->via.array.size &&
+                                 judged->via.array.ptr[part].type == MSGPACK_OBJECT_POSITIVE_INTEGER
+                             ? judged->via.array.ptr[part].via.u64
+                             : INT64_MAX);
+}
+
+/* -> [{alert (number), rule, machine, created_us, peak, pos, stands}] of all that stand, and of the last of a rule and
+ * machine that were decided behind `judged` (an lsn a partition), by number, behind `after`. */
 static uint16_t
 op_alert_open_all(reg_call *c)
 {
@@ -815,14 +707,16 @@ op_alert_open_all(reg_call *c)
     for (uint32_t i = 0; i < all->count && found < OPEN_PAGE; i++) {
         const reg_alert *a = all->at[i];
 
-        if (!stands(a) || a->no <= after)
+        if (a->no <= after || !(stands(a) || (is_ahead(c, a) && find_last(c->r, a->rule, a->machine) == a)))
             continue;
-        pack_map(&items, 5);
+        pack_map(&items, 7);
         pack_name_int(&items, "alert", (int64_t)a->no);
         pack_name_int(&items, "rule", a->rule->no);
         pack_name_int(&items, "machine", a->machine->no);
         pack_name_int(&items, "created_us", a->created_us);
         pack_name_double(&items, "peak", a->peak);
+        pack_name_int(&items, "pos", (int64_t)a->pos);
+        pack_name_bool(&items, "stands", stands(a));
         found++;
     }
     view raw = pack_view(&items);

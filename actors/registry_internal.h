@@ -215,6 +215,7 @@ typedef struct reg_alert {
     double       peak;
     int64_t      created_us;
     int64_t      reading_us;
+    uint64_t     pos;             /* where the alert actor decided its last transition */
     int64_t      resolved_us;     /* INT64_MIN: open */
     int64_t      acknowledged_us; /* INT64_MIN: not */
     int64_t      snoozed_us;      /* until; INT64_MIN: not */
@@ -286,6 +287,7 @@ typedef struct registry {
     reg_index by_email;      /* live users */
     reg_index by_identifier; /* live machines */
     reg_index open_alerts;   /* by (rule, machine); held ones too */
+    reg_index last_alerts;   /* by (rule, machine): the newest */
     uint64_t  seed;
 
     reg_list outbox;          /* pending deliveries, oldest first */
@@ -447,6 +449,7 @@ int64_t reg_alerts_wake(registry *r);
 /* registry_alerts.c, for registry_alert_acts.c: what people do to an alert. */
 reg_alert *reg_alert_of(const reg_call *c, const uuid *id); /* of the caller's tenant, or NULL */
 void reg_alert_store(registry *r, const reg_alert *a);
+void reg_alert_set_message(const registry *r, reg_alert *a); /* registry_alert_text.c */
 void reg_alert_pack(reg_call *c, pack *p, const void *record);
 void reg_alert_snooze(registry *r, reg_alert *a, int64_t until_us); /* INT64_MIN: no longer */
 /* Closed, and its pair held until the condition has cleared. */

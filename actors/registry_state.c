@@ -339,6 +339,7 @@ unload(registry *r)
     reg_index_fini(&r->by_email);
     reg_index_fini(&r->by_identifier);
     reg_index_fini(&r->open_alerts);
+    reg_index_fini(&r->last_alerts);
     reg_drop_events(r);
     r->touched_count = 0;
     r->wrote = false;
