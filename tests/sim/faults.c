@@ -84,31 +84,10 @@ disk_ill(enum fault kind)
     sim_after(3 * MS + sim_below(20 * MS), disk_well, NULL);
 }
 
-/* In a calm seed those between a journal and the registry are left alone. */
-static uint32_t
-any_group(void)
-{
-    uint32_t group;
-
-    do {
-        group = (uint32_t)sim_below(node_groups());
-    } while (alerts_are_calm() &&
-             (node_group_has(group, KIND_INGEST) || node_group_has(group, KIND_ALERT) ||
-              node_group_has(group, KIND_REGISTRY)));
-    return group;
-}
-
-static bool
-is_allowed(enum fault kind)
-{
-    return !alerts_are_calm() || (kind != FAULT_KILL_COMMIT && kind != FAULT_POWER && kind != FAULT_WRITE &&
-                                  kind != FAULT_TORN && kind != FAULT_SYNC && kind != FAULT_STORE);
-}
-
 static void
 strike(enum fault kind)
 {
-    uint32_t group = any_group();
+    uint32_t group = (uint32_t)sim_below(node_groups());
 
     sim_say("fault %u, group %u", kind, group);
     switch (kind) {
@@ -182,7 +161,7 @@ faults_begin(void)
     for (uint32_t i = 0; i < FAULT_COUNT; i++)
         mix.have[i] = !sim_one_in(4);
     for (uint32_t i = 0; i < COUNT_OF(struck); i++)
-        if (mix.have[struck[i]] && is_allowed(struck[i]))
+        if (mix.have[struck[i]])
             mix.kinds[mix.count++] = struck[i];
     mix.every_ns = (14 + sim_below(40)) * MS;
     bell_faults(mix.have[FAULT_BELL_DROP] && sim_one_in(2) ? 2000 : 0,

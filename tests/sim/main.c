@@ -67,7 +67,7 @@ run_until(until_fn *done, uint64_t within, const char *what)
     sim_saw(ORACLE_DRAIN, 1);
 }
 
-static uint64_t enough;
+static uint64_t enough, even_from;
 
 static bool
 has_enough(void)
@@ -81,6 +81,13 @@ static bool
 is_drained(void)
 {
     return clients_idle() && node_is_quiet();
+}
+
+/* Whoever missed the last readings hears of them within a second. */
+static bool
+is_even(void)
+{
+    return sim_now() > even_from && is_drained() && node_alerts_are_even();
 }
 
 static void
@@ -101,6 +108,8 @@ run_seed(uint64_t seed, uint64_t messages, const char *scratch)
     faults_end();
     clients_stop();
     run_until(is_drained, DRAIN_NS, "not drained");
+    even_from = sim_now() + 3 * SEC;
+    run_until(is_even, DRAIN_NS, "not all judged");
     full = node_full();
     clients_judge();
     run_until(is_drained, DRAIN_NS, "not drained after the last questions");

@@ -21,6 +21,16 @@ MUTANTS = {
     "summary": ("    a->count += s->count;\n", "    a->count += s->count + 1;\n"),
     # A late reading opens and closes alerts.
     "late": ("        return s->has_newest && time_us < s->newest_us;\n", "        return false;\n"),
+    # The alert actor overlooks that something is missing in front of what it got.
+    "gap": ("    if (h->after > f->cursor) {\n        fall_behind(a, f);", "    if (false) {\n        fall_behind(a, f);"),
+    # What it saves is said to reach farther than it does.
+    "cursor": ("        cursor c = { a->feeds[i].cursor, a->feeds[i].placed };", "        cursor c = { a->feeds[i].cursor + 40, a->feeds[i].placed };"),
+    # Transitions that wait for the registry are not in it.
+    "waiting": ("    load_turns(a, turns, h.turns);\n", "    (void)load_turns;\n"),
+    # The registry makes a transition again that it made already.
+    "again": ("    return last != NULL && pos_of(c) != 0 && pos_of(c) <= last->pos;", "    (void)c;\n    (void)last;\n    return false;"),
+    # The journal is trimmed before the alert actor has what is in it.
+    "hold": ("    part_hold(in->part, all ? UINT64_MAX : w->heard ? w->judged.saved : 0);", "    part_hold(in->part, all ? UINT64_MAX : UINT64_MAX - 1);"),
     # What a killed predecessor wrote and did not sync is taken for durable.
     "resync": ("    return rc < 0 ? rc : make_newest_durable(j, &found);", "    (void)make_newest_durable;\n    return rc;"),
 }

@@ -8,6 +8,7 @@
 #include "tests/sim/memrocks.h"
 
 #include "actors/ak_internal.h"
+#include "actors/alert_internal.h"
 #include "actors/kinds.h"
 #include "actors/options.h"
 #include "proto/crypto.h"
@@ -50,7 +51,6 @@ static struct {
     uint32_t generation;
     uint32_t launches[ACTORS_MAX + 1]; /* by group: how often it was started again */
     bool     down;
-    bool     alerts_lost;
 } node;
 
 /* ---- the worker, modelled: the hash of a password is the password ---- */
@@ -113,15 +113,6 @@ uint32_t
 node_group_of(addr who)
 {
     return actor_of(who)->group;
-}
-
-bool
-node_group_has(uint32_t group, uint16_t kind)
-{
-    for (uint32_t i = 0; i < node.actors; i++)
-        if (node.actor[i].group == group && addr_kind(node.actor[i].who) == kind)
-            return true;
-    return false;
 }
 
 uint32_t
@@ -233,8 +224,6 @@ kill_group(uint32_t group)
         if (a->group != group || !a->running)
             continue;
         any = true;
-        node.alerts_lost |= addr_kind(a->who) == KIND_INGEST || addr_kind(a->who) == KIND_ALERT ||
-                            addr_kind(a->who) == KIND_REGISTRY;
         a->running = false;
         ak_close(&a->k);
         a->k = NULL;
@@ -339,7 +328,7 @@ set_options(void)
     o->auth_registration = REGISTRATION_OPEN;
     o->limits_rate_free = o->limits_rate_open = o->limits_rate_pro = 0;
     o->limits_machines = 64;
-    o->storage_journal_mb = 8;
+    o->storage_journal_mb = 12;
     o->storage_heads_mb = 16;
     o->storage_cache_mb = 8;
 }
@@ -394,6 +383,20 @@ node_power_cut(void)
 }
 
 /* ---- questions ---- */
+
+bool
+node_alerts_are_even(void)
+{
+    const actor *a = actor_of((addr)KIND_ALERT << 32);
+    const alert *self = a->running && a->k != NULL ? a->k->self : NULL;
+    bool         even = self != NULL && self->loaded && self->turns_first == self->turns_end;
+
+    for (uint32_t i = 0; even && i < TURNS_FLYING_MAX; i++)
+        even = !self->flying[i].used;
+    for (uint32_t i = 0; even && i < self->feed_count; i++)
+        even = self->feeds[i].placed && !self->feeds[i].fresh && !self->feeds[i].behind;
+    return even;
+}
 
 bool
 node_is_up(void)
@@ -466,12 +469,6 @@ node_readings(void)
     for (uint16_t p = 0; p < node_parts(); p++)
         n += node_count(addr_of(KIND_INGEST, p), COUNT_READINGS);
     return n;
-}
-
-bool
-node_has_lost_alerts(void)
-{
-    return node.alerts_lost;
 }
 
 bool

@@ -168,13 +168,12 @@ bool     node_kills(uint32_t group); /* now, between tasks */
 void     node_power_cut(void);
 uint64_t node_messages(void); /* handled so far */
 uint64_t node_count(addr who, uint32_t counter);
-bool     node_has_lost_alerts(void); /* somebody died between a journal and the registry */
 bool     node_has_died(void); /* some of it, at some time */
 bool     node_is_quiet(void); /* every lane empty, everybody asleep */
 void     node_check_sleep(addr who, bool overslept);
 uint16_t node_parts(void);
 uint16_t node_fronts(void);
-bool     node_group_has(uint32_t group, uint16_t kind);
+bool     node_alerts_are_even(void); /* the alert actor knows of nothing that it has yet to judge or to tell */
 
 /* ---- faults.c ---- */
 void faults_begin(void);
@@ -193,7 +192,6 @@ void clients_power_cut(void);
 bool clients_know(uint64_t id, uint32_t *machine, uint32_t *metric, uint32_t *at);
 
 /* ---- alerts.c ---- */
-bool alerts_are_calm(void); /* in this seed nothing goes wrong between a journal and the registry */
 void alerts_rule(char *out, size_t room, const char *machine);
 void alerts_told(double value, bool open);
 void alerts_judge(void);
