@@ -3,9 +3,14 @@
  *   ingest.p --WATCHED--> rules --OPEN, CLOSE--> registry --EVENT--> fronts
  *   board: arrivals, open alerts --walk--> STATUS_CHANGED --^
  *
- * Nothing is judged before the registry has told which alerts are open, so none is raised again.
- * Transitions reach the registry in order for each rule and machine, and are asked again until it
- * answers.
+ * Exactly once: readings of a partition are judged in the order of their lsn and none is left out (alert_feed.c);
+ * what is found out from them depends on nothing else; the file (alert_save.c) says up to where, with all that is known
+ * there and the transitions that the registry has not answered; and the registry stores with a transition where it
+ * was decided, and takes none of the same rule and machine that is not later.  So whoever dies, what is judged again
+ * leads to the same transitions, and those that were made already are not made again.
+ *
+ * Nothing is judged before the registry has told which alerts are open.  Transitions reach it in order for each
+ * rule and machine, and are asked again until it answers.
  */
 #include "actors/alert_internal.h"
 
@@ -107,26 +112,29 @@ judge_again(const live_rule *l, alert_state *s, int64_t machine_us, double value
 }
 
 void
-alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t, int64_t time_us, double value)
+alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t, uint64_t pos, int64_t time_us,
+                 double value)
 {
     s->flying++;
     alert__turn(a, &(turn){ .rule = r->no, .machine = s->machine, .tenant = r->tenant, .opens = t == RULE_OPENS,
-                            .time_us = time_us, .value = value, .peak = s->s.peak });
+                            .pos = pos, .time_us = time_us, .value = value, .peak = s->s.peak });
 }
 
 static void
-judge(alert *a, const live_rule *l, uint32_t machine, int64_t machine_us, const reading_row *row)
+judge(alert *a, const live_rule *l, uint32_t machine, int64_t machine_us, const reading_row *row, uint64_t pos)
 {
     const board_rule *r = &l->rule;
     alert_state      *s = alert__state(a, r->no, machine);
     enum rule_turn    t;
     double            shown = row->value;
+    bool              done;
 
-    if (s == NULL || alert__turns_full(a)) {
+    if (s == NULL || alert__turns_room(a) == 0) {
         if (a->lost++ == 0)
             log_warn("alert.overrun", "states=%u", a->states.count);
         return;
     }
+    done = alert__is_done(s, pos);
     if (r->type == RULE_NO_DATA) {
         t = alert__heard(a, r, s);
     } else {
@@ -134,13 +142,20 @@ judge(alert *a, const live_rule *l, uint32_t machine, int64_t machine_us, const 
         t = judge_again(l, s, machine_us, shown, t);
     }
     a->states.changed = true;
-    if (t == RULE_STAYS)
-        return;
-    alert__take_turn(a, r, s, t, row->time_us, shown);
+    if (t != RULE_STAYS && !done)
+        alert__take_turn(a, r, s, t, pos, row->time_us, shown);
 }
 
-static void
-judge_row(alert *a, uint16_t part, const reading_row *row)
+bool
+alert__has_room(alert *a, uint16_t part, uint32_t series)
+{
+    const watched_series *w = series_of(a, part, series);
+
+    return w == NULL || alert__turns_room(a) >= w->count || alert__turns_room(a) == TURNS_MAX;
+}
+
+void
+alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn)
 {
     const watched_series *w = series_of(a, part, row->series);
     int64_t               machine_us;
@@ -149,28 +164,23 @@ judge_row(alert *a, uint16_t part, const reading_row *row)
         return;
     for (uint32_t i = w->first; i < w->first + w->count; i++)
         if (alert__applies(a, &a->rules.rules[i].rule, w->machine, &machine_us))
-            judge(a, &a->rules.rules[i], w->machine, machine_us, row);
+            judge(a, &a->rules.rules[i], w->machine, machine_us, row, alert__row_pos(lsn));
 }
 
 static ak_verdict
 on_watched(ak *k, void *self, const ak_msg *m)
 {
-    alert      *a = self;
-    board      *b = ak_board(k);
-    feed_head   h;
-    reading_row row;
+    alert       *a = self;
+    watched_head h;
 
+    (void)k;
     if (!a->loaded)
         return AK_WAIT;
     memcpy(&h, m->body, sizeof h);
-    if (h.rows > (m->len - sizeof h) / sizeof row || h.part >= board_parts(b) || h.part >= BOARD_PARTS_MAX)
+    if (h.rows > (m->len - sizeof h) / sizeof(reading_row) || h.part >= a->feed_count)
         return AK_BAD;
     look_at_rules(a);
-    for (uint32_t i = 0; i < h.rows; i++) {
-        memcpy(&row, (const uint8_t *)m->body + sizeof h + i * sizeof row, sizeof row);
-        if (row.series <= table_capacity(board_table(b, BOARD_SERIES, h.part)))
-            judge_row(a, h.part, &row);
-    }
+    alert__feed_take(a, &h, (const uint8_t *)m->body + sizeof h);
     alert__asks_go(a);
     return AK_DONE;
 }
@@ -180,9 +190,18 @@ on_watched(ak *k, void *self, const ak_msg *m)
 static ak_verdict
 on_answer(ak *k, void *self, const ak_msg *m)
 {
+    alert   *a = self;
+    uint8_t *ctx = m->ctx;
+
     (void)k;
-    if (m->ctx != NULL)
-        alert__answered(self, m);
+    if (ctx >= (uint8_t *)a->feeds && ctx < (uint8_t *)(a->feeds + BOARD_PARTS_MAX)) {
+        look_at_rules(a);
+        alert__feed_answered(a, m->ctx, m);
+        alert__asks_go(a);
+    } else if (ctx != NULL) {
+        alert__answered(a, m);
+        alert__feeds_go(a);
+    }
     return AK_DONE;
 }
 
@@ -193,6 +212,7 @@ on_timer(ak *k, void *self, const ak_msg *m)
 
     if (m->ctx == &a->retry_set) {
         a->retry_set = false;
+        alert__feeds_go(a);
         alert__asks_go(a);
         return AK_DONE;
     }
@@ -202,8 +222,10 @@ on_timer(ak *k, void *self, const ak_msg *m)
     if (a->loaded)
         alert__silences(a);
     alert__asks_go(a);
+    if (a->loaded)
+        alert__feeds_tell(a);
     if (++a->ticks % SAVE_EVERY_TICKS == 0 && a->states.changed)
-        alert__states_save(a);
+        alert__save(a);
     ak_timer(k, TICK_NS, &a->ticks);
     return AK_DONE;
 }
@@ -217,8 +239,9 @@ stop(ak *k, void *self)
 
     (void)k;
     if (a->states.changed)
-        alert__states_save(a);
+        alert__save_now(a);
     alert__states_free(a);
+    alert__feeds_close(a);
     ruleset_free(&a->rules);
     alert__silences_free(a);
     for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
@@ -236,7 +259,8 @@ init(ak *k, void *self)
     a->turns = malloc(TURNS_MAX * sizeof *a->turns);
     if (a->turns == NULL)
         return err(E_NOMEM, "transitions");
-    alert__states_load(a);
+    alert__feeds_open(a);
+    alert__load(a);
     if (ruleset_load(&a->rules, ak_board(k)) < 0) {
         alert__states_free(a);
         free(a->turns);
@@ -251,6 +275,7 @@ init(ak *k, void *self)
 
 static const ak_on on[] = {
     { MSG_WATCHED, 0, on_watched },
+    { MSG_CAUGHT, 0, on_answer },
     { MSG_REG_DONE, 0, on_answer },
     { MSG_FAIL, 0, on_answer },
     { MSG_LATE, 0, on_answer },
@@ -262,6 +287,7 @@ const ak_kind alert_kind = {
     .name = "alert",
     .self_size = sizeof(alert),
     .number = KIND_ALERT,
+    .helpers = 1, /* the file */
     .on = on,
     .init = init,
     .stop = stop,

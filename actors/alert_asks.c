@@ -16,7 +16,7 @@
 
 #define WITHIN_NS (5ull * 1000000000)
 #define RETRY_NS  (500ull * 1000000)
-enum { BODY_MAX = 512 };
+enum { BODY_MAX = 1024 };
 
 static bool
 ask_registry(alert *a, enum reg_op op, uint32_t tenant, pack *p, void *ctx)
@@ -34,16 +34,16 @@ ask_registry(alert *a, enum reg_op op, uint32_t tenant, pack *p, void *ctx)
 
 /* ---- turns ---- */
 
-bool
-alert__turns_full(const alert *a)
+uint32_t
+alert__turns_room(const alert *a)
 {
-    return a->turns_end - a->turns_first == TURNS_MAX;
+    return TURNS_MAX - (uint32_t)(a->turns_end - a->turns_first);
 }
 
 void
 alert__turn(alert *a, const turn *t)
 {
-    ASSERT(!alert__turns_full(a));
+    ASSERT(alert__turns_room(a) > 0);
     a->turns[a->turns_end++ % TURNS_MAX] = *t;
 }
 
@@ -55,9 +55,10 @@ ask_turn(alert *a, turn_slot *slot)
     bool        asked;
 
     pack_init(&p);
-    pack_map(&p, 5);
+    pack_map(&p, 6);
     pack_name_int(&p, "rule", t->rule);
     pack_name_int(&p, "machine", t->machine);
+    pack_name_int(&p, "pos", (int64_t)t->pos);
     pack_name_int(&p, "time_us", t->time_us);
     pack_name_double(&p, "value", t->value);
     pack_name_double(&p, "peak", t->peak);
@@ -85,8 +86,8 @@ is_flying(const alert *a, const turn *t)
     return false;
 }
 
-static void
-retry_later(alert *a)
+void
+alert__retry_later(alert *a)
 {
     if (!a->retry_set)
         ak_timer(a->k, RETRY_NS, &a->retry_set);
@@ -102,12 +103,16 @@ ask_open(alert *a)
     if (a->loading)
         return;
     pack_init(&p);
-    pack_map(&p, 1);
+    pack_map(&p, 2);
     pack_name_int(&p, "after", a->load_after);
+    pack_str(&p, VIEW_LIT("judged"));
+    pack_array(&p, a->feed_count);
+    for (uint16_t i = 0; i < a->feed_count; i++)
+        pack_int(&p, (int64_t)a->feeds[i].cursor);
     a->loading = ask_registry(a, REG_ALERT_OPEN_ALL, 0, &p, &a->load_after);
     pack_fini(&p);
     if (!a->loading)
-        retry_later(a);
+        alert__retry_later(a);
 }
 
 void
@@ -121,7 +126,7 @@ alert__asks_go(alert *a)
     }
     for (uint32_t i = 0; i < TURNS_FLYING_MAX; i++)
         if (a->flying[i].used && a->flying[i].waits && !ask_turn(a, &a->flying[i])) {
-            retry_later(a);
+            alert__retry_later(a);
             return;
         }
     while (a->turns_first != a->turns_end && (slot = free_slot(a)) != NULL) {
@@ -132,7 +137,7 @@ alert__asks_go(alert *a)
         *slot = (turn_slot){ .used = true, .t = *t };
         a->turns_first++;
         if (!ask_turn(a, slot)) {
-            retry_later(a);
+            alert__retry_later(a);
             return;
         }
     }
@@ -185,21 +190,34 @@ is_trouble(uint16_t status)
     return status == 0 || status >= 500;
 }
 
+/* The last alert of a rule on a machine: it stands, or was decided behind what we know. */
 static void
 take_open(alert *a, const msgpack_object *item)
 {
-    int64_t      rule = 0, machine = 0, no = 0;
+    int64_t      rule = 0, machine = 0, no = 0, pos = 0;
     double       peak = 0;
+    bool         stands = true;
+    feed_part   *f;
     alert_state *s;
 
     if (!pack_get_int(item, "rule", &rule) || !pack_get_int(item, "machine", &machine)
         || (s = alert__state(a, (uint32_t)rule, (uint32_t)machine)) == NULL)
         return;
-    s->s.open = true;
-    if (pack_get_double(item, "peak", &peak))
-        s->s.peak = peak;
+    (void)pack_get_int(item, "pos", &pos);
+    (void)pack_get_bool(item, "stands", &stands);
     if (pack_get_int(item, "alert", &no) && no > a->load_after)
         a->load_after = no;
+    f = alert__feed_of(a, (uint32_t)machine);
+    if (f != NULL)
+        f->known = max_u64(f->known, (uint64_t)pos / 2);
+    if (f != NULL && (uint64_t)pos / 2 > f->cursor) {
+        s->done_pos = (uint64_t)pos;
+        s->done_open = stands;
+    } else if (stands && s->flying == 0) { /* else what it waits for is the later word */
+        if (!s->s.open && pack_get_double(item, "peak", &peak))
+            s->s.peak = peak;
+        s->s.open = true;
+    }
 }
 
 /* A page of open alerts; an empty one is the last. */
@@ -214,7 +232,7 @@ take_page(alert *a, const ak_msg *m)
     if (status_of(m) != 200 || m->len < sizeof(reg_done)
         || pack_open(&d, view_of((const uint8_t *)m->body + sizeof(reg_done), m->len - sizeof(reg_done))) < 0) {
         err_clear();
-        retry_later(a);
+        alert__retry_later(a);
         return;
     }
     root = pack_root(&d);
@@ -222,6 +240,8 @@ take_page(alert *a, const ak_msg *m)
         take_open(a, &root->via.array.ptr[i]);
     a->loaded = a->load_after == before;
     pack_doc_close(&d);
+    if (a->loaded)
+        alert__feeds_go(a);
 }
 
 static void
@@ -231,10 +251,11 @@ turn_answered(alert *a, turn_slot *slot, uint16_t status)
 
     if (is_trouble(status)) {
         slot->waits = true;
-        retry_later(a);
+        alert__retry_later(a);
         return;
     }
     slot->used = false;
+    a->states.changed = true;
     if (s != NULL && s->flying > 0)
         s->flying--;
     if (slot->t.opens && status == 201)

@@ -1,7 +1,9 @@
 /* alert_internal.h - what the files of the alert actor share.
  *
  *   alert.c         the kind: watched readings, rules, timers
- *   alert_states.c  what is known of each rule on each machine, over restarts too
+ *   alert_feed.c    how far each partition's readings are judged; what was missed, from its journal
+ *   alert_states.c  what is known of each rule on each machine
+ *   alert_save.c    that, the cursors and the waiting transitions, over restarts
  *   alert_asks.c    transitions and status changes on their way to the registry
  *   alert_silence.c who has not been heard of
  *   alert_status.c  the walk over the machines
@@ -27,6 +29,8 @@ typedef struct alert_state {
     uint32_t   flying; /* transitions of it that the registry has not answered */
     bool       queued; /* no_data: its deadline is in the heap */
     int64_t    machine_us; /* group rules: the machine's record as it was judged last */
+    uint64_t   done_pos;   /* the registry has its transitions up to here; 0: no more than we know */
+    bool       done_open;  /* and this is what they led to */
     rule_state s;
 } alert_state;
 
@@ -49,6 +53,7 @@ typedef struct turn {
     uint32_t rule, machine, tenant;
     bool     opens;
     int64_t  time_us;
+    uint64_t pos; /* where it was decided: see alert__row_pos() */
     double   value, peak;
 } turn;
 
@@ -76,11 +81,43 @@ typedef struct watched_part {
     uint32_t        room;
 } watched_part;
 
+/* One partition's readings: judged up to `cursor`, in their order, none left out. */
+typedef struct feed_part {
+    uint64_t cursor;
+    uint64_t saved;  /* of the newest file */
+    judged_note told;   /* to its ingest */
+    uint64_t known;  /* the greatest lsn heard of */
+    bool     placed; /* there is a cursor; else its ingest is asked where to begin */
+    bool     fresh;  /* which is on no disk yet: nothing is judged before */
+    bool     behind; /* there is something to ask for */
+    bool     asked;
+    uint8_t *stash;  /* messages behind a hole, each behind its length */
+    uint32_t stash_len, stash_room;
+    uint64_t stash_after, stash_upto;
+} feed_part;
+
+/* The file, on its way: a copy, so that nobody waits for the disk. */
+typedef struct saving {
+    bool     flying;
+    uint8_t *bytes;
+    size_t   len;
+    uint64_t cursor[BOARD_PARTS_MAX];
+    bool     placed[BOARD_PARTS_MAX];
+    char     path[4096];
+    int      rc;
+    char     text[256];
+} saving;
+
 typedef struct alert {
     ak          *k;
     ruleset      rules;
     alert_states states;
     watched_part parts[BOARD_PARTS_MAX];
+    feed_part    feeds[BOARD_PARTS_MAX];
+    uint16_t     feed_count;
+    saving       saving;
+    bool         save_due; /* as soon as may be */
+    bool         was_there; /* a file of an earlier version */
     bool         loaded; /* the registry told which alerts are open */
     bool         loading;
     int64_t      load_after;
@@ -109,12 +146,39 @@ typedef struct alert {
 alert_state *alert__state(alert *a, uint32_t rule, uint32_t machine);
 alert_state *alert__state_find(alert *a, uint32_t rule, uint32_t machine);
 void alert__states_prune(alert *a); /* of rules that are no longer live */
-void alert__states_load(alert *a);
-void alert__states_save(alert *a);
 void alert__states_free(alert *a);
+/* The registry has decided up to there: what is found out again is not told again.  Past it, its word counts. */
+bool alert__is_done(alert_state *s, uint64_t pos);
+
+/* alert_save.c */
+void alert__load(alert *a);
+void alert__save(alert *a); /* by the helper; not while one is under way */
+void alert__save_now(alert *a);
+
+/* alert_feed.c */
+/* Of a row, and of what time alone brings after it: transitions of a rule and machine are in this order. */
+static inline uint64_t
+alert__row_pos(uint64_t lsn)
+{
+    return 2 * lsn;
+}
+static inline uint64_t
+alert__timer_pos(uint64_t lsn)
+{
+    return 2 * lsn + 1;
+}
+void alert__feeds_open(alert *a);
+void alert__feeds_go(alert *a); /* asks for what was missed */
+void alert__feed_take(alert *a, const watched_head *h, const void *rows);
+void alert__feed_answered(alert *a, feed_part *f, const ak_msg *m);
+void alert__feeds_tell(alert *a);
+void alert__feeds_saved(alert *a); /* what is in a->saving is on the disk */
+void alert__feeds_close(alert *a);
+feed_part *alert__feed_of(alert *a, uint32_t machine); /* NULL: not known where it is */
 
 /* alert_asks.c */
-bool alert__turns_full(const alert *a);
+uint32_t alert__turns_room(const alert *a);
+void alert__retry_later(alert *a);
 void alert__turn(alert *a, const turn *t); /* not when full */
 void alert__asks_go(alert *a);             /* sends what may go; asks for the open alerts first */
 /* A reply, MSG_FAIL or MSG_LATE.  False: it is not one of ours. */
@@ -135,6 +199,10 @@ void alert__walk(alert *a);
 void alert__log_error(const char *event);
 /* Is the rule for that machine?  *machine_us: for a group's rule, when the machine was changed last; else 0. */
 bool alert__applies(const alert *a, const board_rule *r, uint32_t machine, int64_t *machine_us);
-void alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t, int64_t time_us, double value);
+void alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t, uint64_t pos, int64_t time_us,
+                      double value);
+/* False: its transitions may find no room. */
+bool alert__has_room(alert *a, uint16_t part, uint32_t series);
+void alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { LOOKS_A_TICK = 20000 };
+enum { LOOKS_A_TICK = 20000, BEHIND_US = 250000 };
 
 static void
 swap(silence *a, silence *b)
@@ -84,6 +84,7 @@ look_at(alert *a, const silence *due)
                              ? &a->rules.rules[a->rule_at[due->rule] - 1]
                              : NULL;
     alert_state     *s = alert__state_find(a, due->rule, due->machine);
+    feed_part       *f;
     int64_t          machine_us;
     double           seconds;
 
@@ -92,9 +93,14 @@ look_at(alert *a, const silence *due)
     s->queued = false;
     if (l == NULL || l->rule.type != RULE_NO_DATA || !alert__applies(a, &l->rule, due->machine, &machine_us))
         return;
-    if (rule_silent(&l->rule, &s->s, ak_wall_us(a->k), &seconds) == RULE_OPENS) {
+    f = alert__feed_of(a, due->machine);
+    if (f == NULL || f->behind || !f->placed || alert__is_done(s, alert__timer_pos(f->cursor) + 1)) {
+        /* What it said may wait in the journal. */
+        s->queued = true;
+        push(a, ak_wall_us(a->k) + BEHIND_US, due->rule, due->machine);
+    } else if (rule_silent(&l->rule, &s->s, ak_wall_us(a->k), &seconds) == RULE_OPENS) {
         a->states.changed = true;
-        alert__take_turn(a, &l->rule, s, RULE_OPENS, ak_wall_us(a->k), seconds);
+        alert__take_turn(a, &l->rule, s, RULE_OPENS, alert__timer_pos(f->cursor), ak_wall_us(a->k), seconds);
     } else if (!s->s.open) {
         expect(a, &l->rule, s);
     }
@@ -108,7 +114,7 @@ alert__silences(alert *a)
     for (uint32_t i = 0; i < LOOKS_A_TICK && a->silences > 0 && a->silence[0].at_us <= now_us; i++) {
         silence due;
 
-        if (alert__turns_full(a))
+        if (alert__turns_room(a) == 0)
             return;
         due = pop(a);
         look_at(a, &due);

@@ -1,20 +1,9 @@
-/* alert_states.c - what is known of each rule on each machine: a hash table, and DATA/alert.states.
- *
- * The file keeps durations that run and cool-downs over a restart; which alerts are open is the
- * registry's to say.
- */
+/* alert_states.c - what is known of each rule on each machine: a hash table. */
 #include "actors/alert_internal.h"
 
-#include "proto/err.h"
 #include "proto/hash.h"
-#include "proto/log.h"
-#include "storage/snapshot.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-
-enum { STATES_KIND = 0x544c4148 };
 
 static uint32_t
 slot_of(const alert_states *t, uint32_t rule, uint32_t machine)
@@ -111,44 +100,17 @@ alert__states_prune(alert *a)
     index_anew(t);
 }
 
-static void
-path_of(const alert *a, char out[PATH_MAX])
+bool
+alert__is_done(alert_state *s, uint64_t pos)
 {
-    snprintf(out, PATH_MAX, "%s/alert.states", ak_data_dir(a->k));
-}
-
-void
-alert__states_load(alert *a)
-{
-    snapshot saved = { .kind = STATES_KIND, .record_size = sizeof(alert_state) };
-    char     path[PATH_MAX];
-
-    path_of(a, path);
-    snapshot_load(path, &saved);
-    for (uint32_t i = 0; i < saved.count; i++) {
-        const alert_state *from = (const alert_state *)saved.records + i;
-        alert_state       *to = alert__state(a, from->rule, from->machine);
-
-        if (to == NULL)
-            break;
-        to->s = from->s;
-        to->machine_us = from->machine_us;
-        to->s.open = false;
+    if (pos <= s->done_pos)
+        return true;
+    if (s->done_pos != 0 && s->s.open != s->done_open) {
+        s->s.open = s->done_open;
+        s->s.holding = false;
     }
-    free(saved.records);
-}
-
-void
-alert__states_save(alert *a)
-{
-    char path[PATH_MAX];
-
-    path_of(a, path);
-    ak_io_begin(a->k);
-    if (snapshot_save(path, &(snapshot){ STATES_KIND, sizeof *a->states.at, a->states.count, a->states.at }) < 0)
-        alert__log_error("alert.states");
-    ak_io_end(a->k);
-    a->states.changed = false;
+    s->done_pos = 0;
+    return false;
 }
 
 void

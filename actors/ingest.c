@@ -335,6 +335,7 @@ flush(ak *k, void *self)
         answer(in, E_OK);
         return E_OK;
     }
+    part_stamp(in->part, board_rules_seq(ak_board(k))); /* the rules that judge its rows */
     part_end_block(in->part, ak_wall_us(k));
     in->attempts = 0;
     rc = start_write(in);
@@ -368,6 +369,7 @@ every_second(ingest *in)
     count_since(in, COUNT_CHUNK_BYTES, s.chunk_bytes, &in->last.chunk_bytes);
     count_since(in, COUNT_JOURNAL_BYTES, s.journal_bytes, &in->last.journal_bytes);
     count_since(in, COUNT_JOURNAL_SYNCS, s.journal_syncs, &in->last.journal_syncs);
+    count_since(in, COUNT_FORCED_TRIMS, s.forced_trims, &in->last.forced_trims);
     if (++in->seconds % SAVE_EVERY_S == 0 && in->arrivals_changed)
         ingest__save_arrivals(in);
 }
@@ -381,10 +383,12 @@ on_timer(ak *k, void *self, const ak_msg *m)
     if (m->ctx == &in->seconds) {
         every_second(in);
         ingest__retain_second(in);
+        ingest__watch_second(in);
         ak_timer(k, SECOND_NS, &in->seconds);
         return AK_DONE;
     }
     busy = tend(in, IDLE_TENDS) || in->commit != in->tended;
+    ingest__watch_tend(in);
     more = merge(in, busy ? BUSY_MERGES : IDLE_MERGES);
     more = ingest__retain(in, busy) || more;
     in->idle = busy ? 0 : in->idle + !more;
@@ -437,6 +441,7 @@ stop(ak *k, void *self)
     (void)k;
     if (in->arrivals_changed)
         ingest__save_arrivals(in);
+    ingest__close_watch(in);
     if (in->part != NULL)
         part_close(&in->part);
     ingest__close_heads(in);
@@ -461,6 +466,7 @@ init(ak *k, void *self)
             goto out;
     if ((rc = ingest__open_shows(in)) < 0 || (rc = open_part(in)) < 0 || (rc = ingest__arrivals(in)) < 0)
         goto out;
+    ingest__open_watch(in);
     ak_timer(k, SECOND_NS, &in->seconds);
     ak_timer(k, TEND_NS, &in->tending);
     return E_OK;
@@ -475,6 +481,8 @@ static const ak_on on[] = {
     { MSG_PROBE, 0, on_probe },
     { MSG_HEADS, AK_READ, ingest__on_heads },
     { MSG_RETENTION, AK_READ, ingest__on_retention },
+    { MSG_CATCH_UP, AK_READ, ingest__on_catch_up },
+    { MSG_JUDGED, AK_READ, ingest__on_judged },
     { MSG_CREDIT, AK_READ, ingest__on_credit },
     { MSG_CANCEL, AK_READ, ingest__on_cancel },
     { MSG_TIMER, AK_READ, on_timer },
@@ -486,7 +494,7 @@ const ak_kind ingest_kind = {
     .self_size = sizeof(ingest),
     .number = KIND_INGEST,
     .ordered = true,
-    .helpers = 3, /* blocks; syncs before a trim; compaction */
+    .helpers = 4, /* blocks; syncs before a trim; compaction; reading the journal for the alert actor */
     .on = on,
     .init = init,
     .flush = flush,

@@ -2,6 +2,7 @@
  *
  *   ingest.c        the kind: batches, commits, replies, timers
  *   ingest_show.c   what follows a commit: board, watched rows, feeds; and the board's rebuilding
+ *   ingest_watch.c  watched rows to the alert actor, live and from the journal
  *   ingest_heads.c  unsealed rows for queries
  *   ingest_retain.c how long readings are kept
  */
@@ -54,6 +55,23 @@ typedef struct feed {
     uint8_t *body;           /* feed_head and rows; made at first use */
 } feed;
 
+/* Rows on their way to the alert actor, and what it has of them. */
+typedef struct watch {
+    uint32_t     rows, rows_max; /* 0: there is no alert actor */
+    uint8_t     *body;           /* watched_head and rows; made at first use */
+    uint8_t     *caught;         /* the same for rows of the journal */
+    uint64_t     upto;           /* of the row that was handed on last, or of one that may have to be */
+    bool         heard;          /* it has spoken since the partition was opened */
+    judged_note  judged;
+    uint64_t     pressed_upto; /* judged.saved as it was asked for more */
+    part_again *replay;
+    bool         reading; /* a helper has it */
+    bool         fresh;   /* nothing of what was read has been answered yet */
+    bool         asked;
+    ak_msg       ask;
+    uint64_t     after; /* that was asked for */
+} watch;
+
 typedef struct numbers {
     uint32_t *at;
     uint32_t  count, room;
@@ -101,7 +119,7 @@ typedef struct ingest {
     uint32_t      idle;   /* times that it found nothing new since */
 
     ruleset  rules;
-    feed     watched;
+    watch    watch;
     feed    *fronts;
     uint16_t front_count;
     bool     live; /* some front has live subscribers */
@@ -121,6 +139,18 @@ void ingest__close_shows(ingest *in);
 part_events ingest__events(ingest *in);
 void ingest__show(ingest *in);
 void ingest__save_arrivals(ingest *in);
+
+/* ingest_watch.c */
+void       ingest__open_watch(ingest *in); /* the partition is open */
+void       ingest__close_watch(ingest *in);
+void       ingest__refresh_rules(ingest *in);
+void       ingest__look_at_rules(ingest *in, uint32_t no, series_slot *s); /* s->watched by the rules of now */
+void       ingest__watch_row(ingest *in, const reading_row *r, uint64_t lsn);
+void       ingest__watch_send(ingest *in); /* the commit's last row was seen */
+void       ingest__watch_second(ingest *in);
+void       ingest__watch_tend(ingest *in);
+ak_verdict ingest__on_catch_up(ak *k, void *self, const ak_msg *m);
+ak_verdict ingest__on_judged(ak *k, void *self, const ak_msg *m);
 
 /* ingest_retain.c */
 void       ingest__retain_second(ingest *in);

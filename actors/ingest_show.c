@@ -1,5 +1,5 @@
 /* ingest_show.c - what follows a commit, in this order: new series on the board, rows in the heads,
- * latest values and arrivals on the board, rows to the alert actor and to fronts with subscribers.
+ * latest values and arrivals on the board, rows to the alert actor (ingest_watch.c) and to fronts with subscribers.
  *
  * No look-up a row: what is needed of a series is kept here by its number.  A series whose latest
  * value changed several times in a commit is written to the board once.
@@ -220,7 +220,7 @@ feed_latest(ingest *in, const feed *f, uint32_t rows)
 }
 
 static void
-feed_send(ingest *in, feed *f, uint16_t type)
+feed_send(ingest *in, feed *f)
 {
     uint32_t rows = f->rows;
 
@@ -228,14 +228,13 @@ feed_send(ingest *in, feed *f, uint16_t type)
         return;
     ((feed_head *)(void *)f->body)->rows = rows;
     f->rows = 0;
-    /* Nobody waits for who is behind: WATCHED is shed then, of a feed the newest is kept. */
-    if (ak_send(in->k, f->to, type, f->body, (uint32_t)(sizeof(feed_head) + rows * sizeof(reading_row))) == E_FULL &&
-        type == MSG_FEED)
+    /* Nobody waits for who is behind: the newest of each series is kept for it. */
+    if (ak_send(in->k, f->to, MSG_FEED, f->body, (uint32_t)(sizeof(feed_head) + rows * sizeof(reading_row))) == E_FULL)
         feed_latest(in, f, rows);
 }
 
 static void
-feed_row(ingest *in, feed *f, uint16_t type, const reading_row *r, uint64_t lsn)
+feed_row(ingest *in, feed *f, const reading_row *r, uint64_t lsn)
 {
     if (f->rows_max == 0)
         return;
@@ -244,27 +243,11 @@ feed_row(ingest *in, feed *f, uint16_t type, const reading_row *r, uint64_t lsn)
         ASSERT(f->body != NULL);
     }
     if (f->rows == f->rows_max)
-        feed_send(in, f, type);
+        feed_send(in, f);
     if (f->rows == 0)
         *(feed_head *)(void *)f->body = (feed_head){ .part = in->number, .lsn = lsn };
     memcpy(f->body + sizeof(feed_head) + f->rows * sizeof *r, r, sizeof *r);
     f->rows++;
-}
-
-/* Any live rule on the metric of that series counts; the alert actor looks closer. */
-static void
-look_at_rules(ingest *in, uint32_t no, series_slot *s)
-{
-    board       *b = ak_board(in->k);
-    board_series r;
-    uint32_t     count = 0;
-
-    s->watched = false;
-    s->watch_seq = (uint32_t)in->rules.seq + 1;
-    if (in->rules.count == 0 || !table_read(board_table(b, BOARD_SERIES, in->number), no, &r))
-        return;
-    (void)ruleset_find(&in->rules, s->tenant, board_string(b, BOARD_SERIES, in->number, r.metric), &count);
-    s->watched = count > 0;
 }
 
 static void
@@ -278,7 +261,7 @@ feed_fronts(ingest *in, uint32_t tenant, const reading_row *r, uint64_t lsn)
                 in->live_fronts |= 1ull << i;
     }
     for (uint64_t left = in->live_fronts; left != 0; left &= left - 1)
-        feed_row(in, &in->fronts[__builtin_ctzll(left)], MSG_FEED, r, lsn);
+        feed_row(in, &in->fronts[__builtin_ctzll(left)], r, lsn);
 }
 
 /* ---- a commit ---- */
@@ -306,9 +289,9 @@ show_row(void *ctx, uint32_t no, const head_row *row, uint64_t lsn)
         m->shown = in->commit;
     }
     if (UNLIKELY(s->watch_seq != (uint32_t)in->rules.seq + 1))
-        look_at_rules(in, no, s);
+        ingest__look_at_rules(in, no, s);
     if (UNLIKELY(s->watched))
-        feed_row(in, &in->watched, MSG_WATCHED, &r, lsn);
+        ingest__watch_row(in, &r, lsn);
     if (UNLIKELY(in->live))
         feed_fronts(in, s->tenant, &r, lsn);
 }
@@ -341,19 +324,16 @@ ingest__show(ingest *in)
 {
     board *b = ak_board(in->k);
 
-    if (in->rules.seq != board_rules_seq(b) && ruleset_load(&in->rules, b) < 0) {
-        log_warn("ingest.rules", "text=%s", log_quote(view_str(err_text())));
-        err_clear();
-    }
+    ingest__refresh_rules(in);
     in->now_us = ak_wall_us(in->k);
     in->commit++;
     in->live = in->front_count > 0 && board_anyone_watches(b);
     in->live_tenant = 0;
     part_show(in->part, show_row, in);
     put_shown(in);
-    feed_send(in, &in->watched, MSG_WATCHED);
+    ingest__watch_send(in);
     for (uint16_t i = 0; i < in->front_count; i++)
-        feed_send(in, &in->fronts[i], MSG_FEED);
+        feed_send(in, &in->fronts[i]);
 }
 
 int
@@ -369,7 +349,6 @@ ingest__open_shows(ingest *in)
         return err(E_NOMEM, "fronts");
     for (uint16_t i = 0; i < in->front_count; i++)
         feed_open(in, &in->fronts[i], addr_of(KIND_FRONT, i));
-    feed_open(in, &in->watched, addr_of(KIND_ALERT, 0));
     return ruleset_load(&in->rules, ak_board(in->k));
 }
 
@@ -379,7 +358,6 @@ ingest__close_shows(ingest *in)
     for (uint16_t i = 0; in->fronts != NULL && i < in->front_count; i++)
         free(in->fronts[i].body);
     free(in->fronts);
-    free(in->watched.body);
     free(in->series);
     free(in->machines);
     free(in->shown_series.at);

@@ -70,7 +70,7 @@ typedef struct stored {
 } stored;
 _Static_assert(sizeof(stored) == 16, "layout");
 
-/* ---- MSG_FEED, MSG_WATCHED: ingest -> front, alert ---------------------------------- */
+/* ---- MSG_FEED: ingest -> front ------------------------------------------------------ */
 typedef struct feed_head {
     uint32_t rows;
     uint16_t part; /* the partition whose series numbers these are */
@@ -78,6 +78,36 @@ typedef struct feed_head {
     uint64_t lsn; /* of the first row */
 } feed_head;      /* followed by reading_row[rows]; no ROW_NEW */
 _Static_assert(sizeof(feed_head) == 16, "layout");
+
+/* ---- MSG_WATCHED, MSG_CAUGHT: ingest -> alert --------------------------------------- */
+enum watched_flag {
+    WATCHED_STARTED = 1, /* the partition has been opened: what was there before may not have been handed on */
+    WATCHED_MORE = 2,    /* CAUGHT: there is more behind upto */
+    WATCHED_PRESSED = 8, /* the journal fills up with what is judged but not on the disk */
+    WATCHED_BEHIND = 4,  /* CAUGHT: there is less than was asked for: the journal has lost its end */
+};
+
+/* It has every watched row with after < lsn <= upto.  Whoever has not all up to `after` has missed some. */
+typedef struct watched_head {
+    uint32_t rows;
+    uint16_t part; /* the partition whose series numbers these are */
+    uint16_t flags;
+    uint64_t after, upto;
+    uint64_t rules;   /* board_rules_seq when their block was closed */
+    uint64_t trimmed; /* CAUGHT: rows up to it are in the journal no longer */
+    uint64_t lsn;     /* that the rows' flags count from */
+} watched_head;       /* followed by reading_row[rows], in the order of their lsn */
+_Static_assert(sizeof(watched_head) == 48, "layout");
+
+#define CATCH_UP_ANEW UINT64_MAX /* as `after`: from where to begin?  Answered without rows. */
+
+/* ---- MSG_CATCH_UP, MSG_JUDGED: alert -> ingest -------------------------------------- */
+typedef struct judged_note {
+    uint64_t upto;  /* every watched row up to it is judged; of MSG_CATCH_UP: rows behind it are wanted */
+    uint64_t saved; /* that is so after a crash too: the journal need not hold it any longer */
+    uint64_t known; /* the greatest lsn that was ever heard of */
+} judged_note;
+_Static_assert(sizeof(judged_note) == 24, "layout");
 
 /* ---- MSG_QUERY: front -> query ------------------------------------------------------ */
 enum interval_unit { EVERY_RAW, EVERY_SECOND, EVERY_MINUTE, EVERY_HOUR, EVERY_DAY, EVERY_WEEK, EVERY_MONTH };

@@ -22,6 +22,7 @@ enum { TENANT = 2, SERIES = 5, MACHINE = 1, SEEN_MAX = 256 };
 
 static const edge_plan edges[] = {
     { INGEST, ALERT, CARRIER_RING, EDGE_SHED, 256 << 10 },
+    { ALERT, INGEST, CARRIER_RING, EDGE_WAIT, 16 << 10 },
     { ALERT, REGISTRY, CARRIER_RING, EDGE_WAIT, 128 << 10 },
     { REGISTRY, ALERT, CARRIER_RING, EDGE_REPLY, 256 << 10 },
     { 0 },
@@ -32,7 +33,7 @@ static const edge_plan edges[] = {
 typedef struct seen {
     uint16_t op;
     uint32_t tenant;
-    int64_t  rule, machine, time_us;
+    int64_t  rule, machine, time_us, pos;
     double   value, peak;
     char     old_status[16], new_status[16];
 } seen;
@@ -42,6 +43,8 @@ static struct {
     uint32_t count; /* opens, closes and status changes, in order */
     uint32_t pages;
     int64_t  open_rule; /* what OPEN_ALL tells; 0: nothing */
+    int64_t  open_pos;
+    bool     closed;
     uint32_t fail_next; /* so many asks are failed */
 } reg;
 
@@ -76,7 +79,9 @@ answer_open_all(ak *k, const ak_msg *m, const msgpack_object *params, pack *p)
     reg.pages++;
     pack_array(p, reg.open_rule != 0 && after == 0);
     if (reg.open_rule != 0 && after == 0) {
-        pack_map(p, 5);
+        pack_map(p, 7);
+        pack_name_int(p, "pos", reg.open_pos);
+        pack_name_bool(p, "stands", !reg.closed);
         pack_name_int(p, "alert", 1);
         pack_name_int(p, "rule", reg.open_rule);
         pack_name_int(p, "machine", MACHINE);
@@ -114,6 +119,7 @@ on_reg(ak *k, void *self, const ak_msg *m)
         (void)pack_get_int(params, "rule", &s.rule);
         (void)pack_get_int(params, "machine", &s.machine);
         (void)pack_get_int(params, "time_us", &s.time_us);
+        (void)pack_get_int(params, "pos", &s.pos);
         (void)pack_get_double(params, "value", &s.value);
         (void)pack_get_double(params, "peak", &s.peak);
         copy_text(params, "old_status", s.old_status);
@@ -137,12 +143,73 @@ nothing(ak *k, void *self)
 }
 
 static const ak_on reg_on[] = { { MSG_REG, 0, on_reg }, { 0 } };
-static const ak_on none[] = { { 0 } };
+
+/* ---- an ingest by hand: a journal of rows, numbered from 1 ---- */
+
+enum { ROWS_MAX = 64 };
+
+static struct {
+    reading_row row[ROWS_MAX];
+    uint64_t    count, sent; /* rows there are, and the last that was handed on */
+    uint64_t    trimmed;
+    uint32_t    asks;
+    judged_note judged;
+} jour;
+
+typedef struct watched_rows {
+    watched_head h;
+    reading_row  row[ROWS_MAX];
+} watched_rows;
+
+static uint32_t
+fill(watched_rows *out, uint64_t after, uint64_t upto)
+{
+    out->h = (watched_head){ .after = after, .upto = upto, .lsn = after + 1, .trimmed = jour.trimmed };
+    for (uint64_t lsn = max_u64(after, jour.trimmed) + 1; lsn <= upto; lsn++) {
+        out->row[out->h.rows] = jour.row[lsn - 1];
+        out->row[out->h.rows++].flags = (uint32_t)(lsn - out->h.lsn);
+    }
+    return (uint32_t)(sizeof out->h + out->h.rows * sizeof out->row[0]);
+}
+
+static ak_verdict
+on_catch_up(ak *k, void *self, const ak_msg *m)
+{
+    watched_rows out;
+    judged_note  j;
+    uint32_t     len;
+
+    (void)self;
+    memcpy(&j, m->body, sizeof j);
+    jour.asks++;
+    if (j.upto == CATCH_UP_ANEW) {
+        out.h = (watched_head){ .upto = jour.count, .trimmed = jour.trimmed };
+        len = sizeof out.h;
+    } else if (j.upto > jour.count) {
+        out.h = (watched_head){ .after = jour.count, .upto = jour.count, .flags = WATCHED_BEHIND };
+        len = sizeof out.h;
+    } else {
+        len = fill(&out, j.upto, jour.count);
+    }
+    ak_reply(k, m, MSG_CAUGHT, &out, len);
+    return AK_DONE;
+}
+
+static ak_verdict
+on_judged(ak *k, void *self, const ak_msg *m)
+{
+    (void)k;
+    (void)self;
+    memcpy(&jour.judged, m->body, sizeof jour.judged);
+    return AK_DONE;
+}
+
+static const ak_on ingest_on[] = { { MSG_CATCH_UP, 0, on_catch_up }, { MSG_JUDGED, 0, on_judged }, { 0 } };
 static const ak_kind hand_registry = {
     .name = "registry", .self_size = 8, .number = KIND_REGISTRY, .on = reg_on, .init = nothing
 };
 static const ak_kind hand_ingest = {
-    .name = "ingest", .self_size = 8, .number = KIND_INGEST, .on = none, .init = nothing
+    .name = "ingest", .self_size = 8, .number = KIND_INGEST, .on = ingest_on, .init = nothing
 };
 
 static rig    *r;
@@ -174,16 +241,30 @@ until(const uint32_t *count, uint32_t want)
     }
 }
 
+/* A row is durable; handed on, or lost on the way. */
+static void
+written(int64_t time_us, double value)
+{
+    CHECK(jour.count < ROWS_MAX);
+    jour.row[jour.count++] = (reading_row){ .series = SERIES, .time_us = time_us, .value = value };
+}
+
+static void
+hand_on(void)
+{
+    watched_rows out;
+    uint32_t     len = fill(&out, jour.sent, jour.count);
+
+    jour.sent = jour.count;
+    CHECK_OK(ak_send(ingest, ALERT, MSG_WATCHED, &out, len));
+    (void)ak_step(ingest, 1);
+}
+
 static void
 watched(int64_t time_us, double value)
 {
-    struct {
-        feed_head   h;
-        reading_row row;
-    } body = { { .rows = 1 }, { .series = SERIES, .time_us = time_us, .value = value } };
-
-    CHECK_OK(ak_send(ingest, ALERT, MSG_WATCHED, &body, sizeof body));
-    (void)ak_step(ingest, 1);
+    written(time_us, value);
+    hand_on();
 }
 
 static void
@@ -219,6 +300,7 @@ start(void **state)
 
     (void)state;
     memset(&reg, 0, sizeof reg);
+    memset(&jour, 0, sizeof jour);
     CHECK_OK(options_load(&settings, NULL, 0, NULL));
     r = rig_new(edges, &(rig_with){ .options = &settings, .board = true });
     snprintf(path, sizeof path, "%s/board", rig_run_dir(r));
@@ -383,6 +465,137 @@ a_machine_made_since_was_offline_before(void **state)
     assert_string_equal(reg.at[0].new_status, "healthy");
 }
 
+static void
+what_was_lost_on_the_way_is_judged_from_the_journal_in_its_place(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2); /* where to begin; and from there on */
+    watched(1 * S, 70);
+    written(2 * S, 90);
+    written(3 * S, 10);
+    jour.sent = jour.count; /* shed */
+    watched(4 * S, 91);
+    expect(0, REG_ALERT_OPEN, 1, 2 * S, 90);
+    expect(1, REG_ALERT_CLOSE, 1, 3 * S, 10);
+    expect(2, REG_ALERT_OPEN, 1, 4 * S, 91);
+    CHECK_EQ(reg.at[0].pos, 2 * 2);
+    CHECK_EQ(reg.at[2].pos, 2 * 4);
+    CHECK_EQ(reg.count, 3);
+}
+
+static void
+the_last_rows_before_a_silence_are_asked_for_too(void **state)
+{
+    watched_head h = { .after = 2, .upto = 2, .flags = WATCHED_STARTED };
+
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2);
+    watched(1 * S, 70);
+    written(2 * S, 90); /* and its ingest dies */
+    jour.sent = jour.count;
+    CHECK_OK(ak_send(ingest, ALERT, MSG_WATCHED, &h, sizeof h));
+    (void)ak_step(ingest, 1);
+    expect(0, REG_ALERT_OPEN, 1, 2 * S, 90);
+}
+
+static void
+after_a_restart_it_goes_on_where_the_file_ends(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2);
+    watched(1 * S, 90);
+    expect(0, REG_ALERT_OPEN, 1, 1 * S, 90);
+    rig_stop(r, &alert_kind, 0);
+    written(2 * S, 10);
+    written(3 * S, 95);
+    jour.sent = jour.count;
+    reg.open_rule = 1;
+    reg.open_pos = 2;
+    rig_thread(r, &alert_kind, 0);
+    expect(1, REG_ALERT_CLOSE, 1, 2 * S, 10);
+    expect(2, REG_ALERT_OPEN, 1, 3 * S, 95);
+    CHECK_EQ(reg.count, 3);
+}
+
+/* Its file is gone: everything is judged again, and the registry has what the first three rows led to. */
+static void
+what_the_registry_has_made_is_not_told_again(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    written(1 * S, 90);
+    written(2 * S, 10);
+    written(3 * S, 95);
+    written(4 * S, 20);
+    reg.open_rule = 1;
+    reg.open_pos = 2 * 3;
+    rig_thread(r, &alert_kind, 0);
+    expect(0, REG_ALERT_CLOSE, 1, 4 * S, 20);
+    CHECK_EQ(reg.at[0].pos, 2 * 4);
+    CHECK_EQ(reg.count, 1);
+}
+
+/* The rule was another one when the registry's transition was made: that one counts. */
+static void
+past_what_the_registry_has_made_its_word_counts(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    written(1 * S, 90);
+    written(2 * S, 90);
+    reg.open_rule = 1;
+    reg.open_pos = 2 * 1;
+    reg.closed = true;
+    rig_thread(r, &alert_kind, 0);
+    expect(0, REG_ALERT_OPEN, 1, 2 * S, 90);
+    CHECK_EQ(reg.count, 1);
+}
+
+static void
+ingest_hears_what_is_on_the_disk(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2);
+    watched(1 * S, 70);
+    watched(2 * S, 71);
+    for (int64_t end = wall_us() + 10 * S; jour.judged.saved < 2 && wall_us() < end;)
+        if (ak_step(ingest, 64) + ak_step(registry, 64) == 0)
+            sched_yield();
+    CHECK_EQ(jour.judged.saved, 2);
+    CHECK_EQ(jour.judged.upto, 2);
+}
+
+static void
+a_journal_that_lost_its_end_is_followed(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2);
+    watched(1 * S, 70);
+    watched(2 * S, 71);
+    watched(3 * S, 90);
+    expect(0, REG_ALERT_OPEN, 1, 3 * S, 90);
+    rig_stop(r, &alert_kind, 0);
+    jour.count = jour.sent = 1;
+    jour.asks = 0;
+    reg.open_rule = 1;
+    reg.open_pos = 2 * 3;
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 1);
+    jour.count = jour.sent = 3; /* numbers go on behind what was known: MSG_CATCH_UP says it */
+    watched(5 * S, 10);
+    expect(1, REG_ALERT_CLOSE, 1, 5 * S, 10);
+}
+
 #define EACH(fn) cmocka_unit_test_setup_teardown(fn, start, end)
 
 int
@@ -396,6 +609,13 @@ main(void)
         EACH(a_rule_that_is_off_judges_nothing),
         EACH(a_change_of_status_is_told_within_a_second),
         EACH(a_machine_made_since_was_offline_before),
+        EACH(what_was_lost_on_the_way_is_judged_from_the_journal_in_its_place),
+        EACH(the_last_rows_before_a_silence_are_asked_for_too),
+        EACH(after_a_restart_it_goes_on_where_the_file_ends),
+        EACH(what_the_registry_has_made_is_not_told_again),
+        EACH(past_what_the_registry_has_made_its_word_counts),
+        EACH(ingest_hears_what_is_on_the_disk),
+        EACH(a_journal_that_lost_its_end_is_followed),
     };
 
     return cmocka_run_group_tests_name("actors/alert", tests, NULL, NULL);
