@@ -175,8 +175,9 @@ decode(const body *b, readings_decoder *d)
         readings_msgpack_start(d, v);
     else
         readings_json_start(d, v);
-    while ((got = b->as.packed ? readings_msgpack_next(d, &r) : readings_json_next(d, &r)) ==
-           READINGS_ITEM) {
+    while ((got = b->as.packed ? readings_msgpack_next(d, &r) : readings_json_next(d, &r)) > READINGS_END) {
+        if (got == READINGS_PAUSE)
+            continue;
         ASSERT(r.error == READING_OK);
         sum += r.value + (double)r.machine.len;
         count++;

@@ -7,7 +7,7 @@
  *   2. m < 10^19, |e10| <= 27: both are exact as 80-bit extended numbers; the result is rounded to
  *      64 bits, then to 53.  The second rounding can only go wrong when the first left exactly a
  *      half.
- *   3. strtod in the C locale on a copy of at most DIGITS_KEPT digits.
+ *   3. strtod in the C locale on a copy of at most NUM_DIGITS_KEPT digits.
  *
  * Writing: the smallest k <= 9 for which v * 10^k is an integer of up to 15 digits that reads back
  * the same; otherwise the fewest digits that do, by trying 15, 16, 17 of them.  Layout as
@@ -25,9 +25,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A half-way point between two doubles has at most 767 digits; behind them it only matters whether
+/* NUM_DIGITS_KEPT: a half-way point between two doubles has at most 767 digits; behind them it only matters whether
  * all are 0. */
-enum { DIGITS_KEPT = 770, EXPONENT_TEXT_MAX = 12, EXPONENT_SURE = 20000 };
+enum { EXPONENT_TEXT_MAX = 12, EXPONENT_SURE = 20000 };
 enum { DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
 enum { FIVES_MAX = 27 }; /* 5^27 < 2^63 */
 
@@ -52,43 +52,127 @@ strtod_c(const char *text)
     return strtod_l(text, NULL, c_locale);
 }
 
-/* The third way.  [p, end) is a number without its sign that num_scan() has been through. */
+/* ---- the third way ---- */
+
+enum phase { AT_SIGN, AT_FIRST, IN_ZERO, IN_INTEGER, AT_FRACTION, IN_FRACTION, AT_EXPONENT, AT_EXPONENT_DIGIT, IN_EXPONENT, OVER };
+
+void
+num_long_begin(num_long *n)
+{
+    memset(n, 0, offsetof(num_long, text));
+}
+
+static void
+keep_digit(num_long *n, uint8_t digit)
+{
+    if (n->len == 0 && digit == '0')
+        return;
+    if (n->len < NUM_DIGITS_KEPT) {
+        n->text[n->len++] = (char)digit;
+    } else {
+        n->rest |= digit != '0';
+        n->e10++;
+    }
+}
+
+/* Behind a digit of the mantissa, or where none is. */
+static uint8_t
+mantissa_goes_on(uint8_t c, uint8_t phase)
+{
+    if (c == '.' && phase != IN_FRACTION)
+        return AT_FRACTION;
+    return (c | 0x20) == 'e' ? AT_EXPONENT : OVER;
+}
+
+/* The phase after c; OVER: c does not belong to the number, or nothing may stand there. */
+static uint8_t
+phase_after(num_long *n, uint8_t c)
+{
+    bool digit = (uint32_t)c - '0' <= 9;
+
+    switch (n->phase) {
+    case AT_SIGN:
+        n->negative = c == '-';
+        if (n->negative)
+            return AT_FIRST;
+        /* fallthrough */
+    case AT_FIRST:
+        if (digit)
+            keep_digit(n, c);
+        return !digit ? OVER : c == '0' ? IN_ZERO : IN_INTEGER;
+    case IN_ZERO: /* stands alone */
+        return mantissa_goes_on(c, IN_ZERO);
+    case IN_INTEGER:
+        if (!digit)
+            return mantissa_goes_on(c, IN_INTEGER);
+        keep_digit(n, c);
+        return IN_INTEGER;
+    case AT_FRACTION:
+    case IN_FRACTION:
+        if (!digit)
+            return n->phase == IN_FRACTION ? mantissa_goes_on(c, IN_FRACTION) : OVER;
+        n->e10--;
+        keep_digit(n, c);
+        return IN_FRACTION;
+    case AT_EXPONENT:
+        n->exponent_negative = c == '-';
+        if (c == '-' || c == '+')
+            return AT_EXPONENT_DIGIT;
+        /* fallthrough */
+    default: /* stays at the cap, which no body can make up for in zeros */
+        if (digit && n->exponent < NUM_EXPONENT_CAP)
+            n->exponent = n->exponent * 10 + (c - '0');
+        return digit ? IN_EXPONENT : OVER;
+    }
+}
+
+const uint8_t *
+num_long_feed(num_long *n, const uint8_t *p, const uint8_t *end)
+{
+    for (; p < end; p++) {
+        uint8_t next = phase_after(n, *p);
+
+        if (next == OVER)
+            break;
+        n->phase = next;
+    }
+    return p;
+}
+
+bool
+num_long_ends(const num_long *n)
+{
+    return n->phase == IN_ZERO || n->phase == IN_INTEGER || n->phase == IN_FRACTION || n->phase == IN_EXPONENT;
+}
+
+double
+num_long_value(num_long *n)
+{
+    int64_t e10 = n->e10 + (n->exponent_negative ? -n->exponent : n->exponent);
+    double  v;
+
+    if (n->len == 0)
+        return n->negative ? -0.0 : 0.0;
+    if (n->rest) { /* stands for all that was cut: more than nothing, less than a half */
+        n->text[n->len++] = '1';
+        e10--;
+    }
+    if (e10 > EXPONENT_SURE || e10 < -EXPONENT_SURE)
+        e10 = e10 > 0 ? EXPONENT_SURE : -EXPONENT_SURE;
+    snprintf(n->text + n->len, sizeof n->text - n->len, "e%d", (int)e10);
+    v = strtod_c(n->text);
+    return n->negative ? -v : v;
+}
+
+/* [p, end) is a number without its sign that num_scan() has been through. */
 static double
 read_slowly(const uint8_t *p, const uint8_t *end)
 {
-    char    text[DIGITS_KEPT + 2 + EXPONENT_TEXT_MAX];
-    size_t  len = 0;
-    int64_t e10 = 0;
-    bool    fraction = false;
-    bool    rest = false;
+    num_long n;
 
-    for (; p < end && (*p | 0x20) != 'e'; p++) {
-        if (*p == '.') {
-            fraction = true;
-            continue;
-        }
-        e10 -= fraction;
-        if (len == 0 && *p == '0')
-            continue;
-        if (len < DIGITS_KEPT) {
-            text[len++] = (char)*p;
-        } else {
-            rest |= *p != '0';
-            e10++;
-        }
-    }
-    if (len == 0)
-        return 0;
-    if (rest) { /* stands for all that was cut: more than nothing, less than a half */
-        text[len++] = '1';
-        e10--;
-    }
-    if (p < end)
-        e10 += num_exponent(p + 1, end);
-    if (e10 > EXPONENT_SURE || e10 < -EXPONENT_SURE)
-        e10 = e10 > 0 ? EXPONENT_SURE : -EXPONENT_SURE;
-    snprintf(text + len, sizeof text - len, "e%d", (int)e10);
-    return strtod_c(text);
+    num_long_begin(&n);
+    (void)num_long_feed(&n, p, end);
+    return num_long_value(&n);
 }
 
 /* The second way.  False: it cannot be sure. */

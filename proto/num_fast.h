@@ -104,6 +104,26 @@ num_scan(num_scanned *n, const uint8_t *p, const uint8_t *end)
     return true;
 }
 
+/* A number of any length, piece by piece; what num_scan() does in one go. */
+enum { NUM_DIGITS_KEPT = 770, NUM_LONG_TEXT = NUM_DIGITS_KEPT + 14 };
+
+typedef struct num_long {
+    int64_t  e10;
+    int64_t  exponent;
+    uint32_t len;   /* of text */
+    uint8_t  phase; /* of the grammar */
+    bool     negative;
+    bool     exponent_negative;
+    bool     rest; /* a digit that was cut is not 0 */
+    char     text[NUM_LONG_TEXT]; /* the first digits that count */
+} num_long;
+
+void num_long_begin(num_long *n);
+/* Takes what belongs to the number, and comes behind it. */
+const uint8_t *num_long_feed(num_long *n, const uint8_t *p, const uint8_t *end);
+bool           num_long_ends(const num_long *n); /* it may end here */
+double         num_long_value(num_long *n);      /* when it has ended */
+
 /* The value without its sign when one operation does not do (num.c). */
 double num_read(const num_scanned *n);
 

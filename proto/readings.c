@@ -121,11 +121,21 @@ fault(reading *out, enum reading_error code)
         out->error = code;
 }
 
+/* An identifier is said again in the answer, and none is as long as a slot: it is cut there, before a character. */
+static inline view
+cut(view text)
+{
+    if (UNLIKELY(text.len > READINGS_SLOT))
+        for (text.len = READINGS_SLOT; is_tail(text.at[text.len]); text.len--)
+            ;
+    return text;
+}
+
 static inline void
 judge_machine(const fields *f, reading *out)
 {
     if (LIKELY(f->kind[MEMBER_MACHINE] == FOUND_TEXT))
-        out->machine = f->text[MEMBER_MACHINE];
+        out->machine = cut(f->text[MEMBER_MACHINE]);
     else
         fault(out, f->kind[MEMBER_MACHINE] == FOUND_NONE ? READING_MACHINE_MISSING
                                                          : READING_MACHINE_TYPE);

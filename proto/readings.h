@@ -51,7 +51,7 @@ size_t reading_error_text(enum reading_error code, view member, char *out, size_
  *     if (r.error == READING_OK || r.error > READING_TIME_FUTURE)     look at the clock. */
 typedef struct reading {
     enum reading_error error;
-    view    machine; /* any string; only its start when it had escapes and more than 300 characters */
+    view    machine; /* any string; its first READINGS_SLOT bytes, about */
     view    metric;
     view    unit;
     view    member; /* READING_DUPLICATE: which */
@@ -59,19 +59,28 @@ typedef struct reading {
     double  value;
 } reading;
 
-enum readings_next { READINGS_ITEM = 1, READINGS_END = 0, READINGS_SYNTAX = -1, READINGS_SCHEMA = -2 };
+/* READINGS_PAUSE: nothing yet; a bounded part of something long was walked over.  Call again. */
+enum readings_next { READINGS_PAUSE = 2, READINGS_ITEM = 1, READINGS_END = 0, READINGS_SYNTAX = -1, READINGS_SCHEMA = -2 };
 
-enum { READINGS_SLOT = 1280, READINGS_SLOTS = 6 }; /* a slot holds 255 characters of any string */
+enum {
+    READINGS_SLOT = 1280, /* holds 255 characters of any string */
+    READINGS_SLOTS = 6,
+    READINGS_WINDOW = 8 << 10,  /* bytes that one call may walk over */
+    READINGS_WALK = 160,        /* words of state of a walk over what is longer */
+};
 
 typedef struct readings_decoder {
-    const uint8_t *at; /* private from here on */
+    const uint8_t *at; /* private from here on, but `walking`: it still refers to bytes far behind */
     const uint8_t *end;
     const uint8_t *start;
     uint32_t       state;
     uint32_t       left;    /* MessagePack: readings to come */
     uint32_t       members; /* MessagePack: members of the outer object to come */
+    uint32_t       window;  /* READINGS_WINDOW; tests have it smaller */
     bool           found;   /* there was a member `readings` */
+    bool           walking; /* something longer than the window is walked over, or something beside the readings */
     const char    *schema;  /* the fault of READINGS_SCHEMA */
+    uint64_t       walk[READINGS_WALK];
     uint8_t        scratch[READINGS_SLOTS][READINGS_SLOT];
 } readings_decoder;
 

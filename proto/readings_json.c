@@ -7,28 +7,17 @@
  *     members.
  *   - the judgement (readings.c) comes after the object, in a fixed order that the CPU can foresee.
  *
+ * That is for readings that end within a window; what is longer, or stands around the readings, is walked over in
+ * bounded steps (readings_walk.c), with the same result.
+ *
  * Bounds: `end` is where the body ends.  A step may look at 16 bytes from any p <= end, which the
  * caller provides, but takes nothing from there: whoever moves on compares with `end`.  Functions
  * take p, return where they have come to, NULL for broken syntax.
  */
 #include "proto/num_fast.h"
-#include "proto/readings.h"
-#include "proto/readings_fields.h"
+#include "proto/readings_walk.h"
 
-#include <emmintrin.h>
 #include <math.h>
-
-enum { NESTING_MAX = 64 };
-
-enum { BEFORE, FIRST, MORE, LINES, ENDED, BROKEN, MISFIT };
-
-typedef const uint8_t *place;
-
-static inline bool
-is_space(uint8_t c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
 
 static __attribute__((noinline)) place
 skip_spaces(place p, place end)
@@ -47,169 +36,6 @@ skip_space(place p, place end)
     if (LIKELY(p < end && *p == ' ' && p[1] > ' '))
         return p + 1;
     return skip_spaces(p, end);
-}
-
-static inline bool
-at_char(place p, place end, uint8_t c)
-{
-    return p < end && *p == c;
-}
-
-/* Which of the 16 bytes at p end a run of plain ASCII: a quote, a backslash, a control character,
- * or one above 0x7f (which is below a blank when compared as signed). */
-static inline uint32_t
-stops(place p)
-{
-    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i quote = _mm_cmpeq_epi8(x, _mm_set1_epi8('"'));
-    __m128i backslash = _mm_cmpeq_epi8(x, _mm_set1_epi8('\\'));
-    __m128i other = _mm_cmplt_epi8(x, _mm_set1_epi8(' '));
-
-    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, backslash), other));
-}
-
-/* The end of the run at p; may lie behind the end of the body.  Short and long strings are mixed at
- * random, so a first step of 32 bytes, which most end in, saves a branch that the CPU cannot
- * foresee. */
-static inline place
-plain_run(place p, place end)
-{
-    uint32_t mask;
-
-    if (LIKELY(end - p >= 32)) {
-        mask = stops(p) | stops(p + 16) << 16;
-        if (LIKELY(mask != 0))
-            return p + __builtin_ctz(mask);
-        p += 32;
-    }
-    do {
-        mask = stops(p);
-        if (mask != 0)
-            return p + __builtin_ctz(mask);
-        p += 16;
-    } while (p < end);
-    return end;
-}
-
-/* A string that had escapes, put together in its slot.  Without a slot it is only counted. */
-typedef struct built {
-    uint8_t *slot; /* READINGS_SLOT bytes or NULL */
-    size_t   len;
-    size_t   chars;
-    bool     copied; /* it is in the slot, as far as it fits */
-    bool     cut;
-} built;
-
-static void
-built_append(built *t, place from, size_t len)
-{
-    size_t room = READINGS_SLOT - t->len;
-
-    if (!t->copied || t->cut)
-        return;
-    if (len > room) { /* keep the start, up to a whole character */
-        t->cut = true;
-        for (len = room; len > 0 && (from[len] & 0xc0) == 0x80; len--)
-            ;
-    }
-    memcpy(t->slot + t->len, from, len);
-    t->len += len;
-}
-
-static place
-four_hex(place p, place end, uint32_t *code)
-{
-    *code = 0;
-    if (end - p < 4)
-        return NULL;
-    for (int i = 0; i < 4; i++) {
-        uint32_t c = p[i];
-        uint32_t letter = (c | 0x20) - 'a';
-
-        if (c - '0' > 9 && letter > 5)
-            return NULL;
-        *code = *code << 4 | (c - '0' <= 9 ? c - '0' : letter + 10);
-    }
-    return p + 4;
-}
-
-/* Behind "\u": one code unit, or two that make a pair. */
-static place
-unicode_escape(place p, place end, uint32_t *code)
-{
-    uint32_t low;
-
-    p = four_hex(p, end, code);
-    if (p == NULL || *code - 0xd800 >= 0x800)
-        return p;
-    if (*code >= 0xdc00 || end - p < 2 || p[0] != '\\' || p[1] != 'u')
-        return NULL;
-    p = four_hex(p + 2, end, &low);
-    if (p == NULL || low - 0xdc00 >= 0x400)
-        return NULL;
-    *code = 0x10000 + ((*code - 0xd800) << 10) + (low - 0xdc00);
-    return p;
-}
-
-static size_t
-put_utf8(uint8_t out[4], uint32_t c)
-{
-    if (c < 0x80) {
-        out[0] = (uint8_t)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (uint8_t)(0xc0 | c >> 6);
-        out[1] = (uint8_t)(0x80 | (c & 0x3f));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (uint8_t)(0xe0 | c >> 12);
-        out[1] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-        out[2] = (uint8_t)(0x80 | (c & 0x3f));
-        return 3;
-    }
-    out[0] = (uint8_t)(0xf0 | c >> 18);
-    out[1] = (uint8_t)(0x80 | (c >> 12 & 0x3f));
-    out[2] = (uint8_t)(0x80 | (c >> 6 & 0x3f));
-    out[3] = (uint8_t)(0x80 | (c & 0x3f));
-    return 4;
-}
-
-/* Behind a backslash. */
-static place
-escape(place p, place end, built *t)
-{
-    static const uint8_t plain[256] = { ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-                                        ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t' };
-    uint8_t  utf8[4];
-    uint32_t code;
-
-    if (p >= end)
-        return NULL;
-    code = plain[*p];
-    if (*p == 'u')
-        p = unicode_escape(p + 1, end, &code);
-    else
-        p = code != 0 ? p + 1 : NULL;
-    if (p == NULL)
-        return NULL;
-    built_append(t, utf8, put_utf8(utf8, code));
-    t->chars++;
-    return p;
-}
-
-/* A character above ASCII at p; control characters are broken syntax. */
-static place
-other_char(place p, place end, built *t)
-{
-    size_t len = *p < ' ' ? 0 : fields_utf8_len(p, end);
-
-    if (len == 0)
-        return NULL;
-    built_append(t, p, len);
-    t->chars++;
-    return p + len;
 }
 
 /* On from `p`, where the plain run of the string that started at `start` ended with something but
@@ -269,16 +95,6 @@ skip_string(place p, place end)
     size_t chars;
 
     return string(p, end, NULL, &text_of, &chars);
-}
-
-static place
-word(place p, place end, const char *text)
-{
-    size_t len = strlen(text);
-
-    if ((size_t)(end - p) < len || memcmp(p, text, len) != 0)
-        return NULL;
-    return p + len;
 }
 
 /* A string, number or literal at p < end. */
@@ -394,21 +210,16 @@ member_name(place p, place end, uint8_t *slot, uint32_t *member)
     return p;
 }
 
-/* A value that is neither string nor number.  NaN and the infinities pass as `value` alone, to be
- * told so. */
+/* A value that is neither string nor number. */
 static __attribute__((noinline)) place
 other_value(place p, place end, uint32_t member, fields *f)
 {
-    static const char *const infinite[] = { "NaN", "Infinity", "-Infinity" };
+    place behind = member == MEMBER_VALUE ? infinite_word(p, end) : NULL;
 
-    for (size_t i = 0; member == MEMBER_VALUE && i < COUNT_OF(infinite); i++) {
-        place behind = word(p, end, infinite[i]);
-
-        if (behind != NULL) {
-            f->kind[MEMBER_VALUE] = FOUND_DOUBLE;
-            f->value = INFINITY;
-            return behind;
-        }
+    if (behind != NULL) {
+        f->kind[MEMBER_VALUE] = FOUND_DOUBLE;
+        f->value = INFINITY;
+        return behind;
     }
     f->kind[member] = FOUND_OTHER;
     return skip_value(p, end);
@@ -451,9 +262,8 @@ member_value(place p, place end, uint32_t member, fields *f, readings_decoder *d
 
 /* Behind the '{' of a reading; comes behind its '}'. */
 static place
-object(readings_decoder *d, place p, fields *f)
+object(readings_decoder *d, place p, place end, fields *f)
 {
-    place    end = d->end;
     uint32_t member = MEMBER_UNKNOWN;
 
     p = skip_space(p, end);
@@ -477,148 +287,59 @@ object(readings_decoder *d, place p, fields *f)
     return NULL;
 }
 
-static enum readings_next
-ends(readings_decoder *d, place p, uint32_t state)
-{
-    if (p != NULL)
-        d->at = p;
-    d->state = state;
-    return state == ENDED ? READINGS_END : state == MISFIT ? READINGS_SCHEMA : READINGS_SYNTAX;
-}
-
-/* One element of the array at p. */
-static inline enum readings_next
-element(readings_decoder *d, place p, reading *out)
+/* One element at p, which ends before `end`.  NULL: broken, or not so. */
+static inline place
+element(readings_decoder *d, place p, place end, reading *out)
 {
     fields f;
 
-    if (UNLIKELY(!at_char(p, d->end, '{'))) {
-        place behind = skip_value(p, d->end);
+    if (UNLIKELY(!at_char(p, end, '{'))) {
+        place behind = skip_value(p, end);
 
-        if (behind == NULL)
-            return ends(d, p, BROKEN);
+        if (behind == NULL || (behind == end && end < d->end)) /* a number may go on */
+            return NULL;
         fields_not_object(out);
-        d->at = behind;
-        return READINGS_ITEM;
+        return behind;
     }
     fields_init(&f);
-    p = object(d, p + 1, &f);
-    if (UNLIKELY(p == NULL))
+    p = object(d, p + 1, end, &f);
+    if (LIKELY(p != NULL))
+        fields_judge(&f, out);
+    return p;
+}
+
+/* How far one call may look. */
+static inline place
+window(const readings_decoder *d)
+{
+    return (size_t)(d->end - d->at) > d->window ? d->at + d->window : d->end;
+}
+
+/* It is broken, or longer than the window: the walk finds out, from where it began. */
+static __attribute__((noinline)) enum readings_next
+go_slowly(readings_decoder *d, place end, reading *out)
+{
+    if (end == d->end)
         return ends(d, NULL, BROKEN);
-    fields_judge(&f, out);
-    d->at = p;
-    return READINGS_ITEM;
-}
-
-/* Behind the outermost value: only white space may follow. */
-static enum readings_next
-body_ends(readings_decoder *d, place p)
-{
-    p = skip_spaces(p, d->end);
-    if (p < d->end)
-        return ends(d, p, BROKEN);
-    return ends(d, p, d->schema != NULL ? MISFIT : ENDED);
-}
-
-/* The value of an outer member.  True: it is the array of readings, and d->at stands behind its
- * '['. */
-static bool
-outer_value(readings_decoder *d, place *p, bool is_readings)
-{
-    if (is_readings) {
-        d->found = true;
-        if (at_char(*p, d->end, '[')) {
-            d->at = *p + 1;
-            d->state = FIRST;
-            return true;
-        }
-        d->schema = "array_type";
-    }
-    *p = skip_value(*p, d->end);
-    return false;
-}
-
-/* Outer members from the name at p on.  READINGS_ITEM: the array of readings has begun. */
-static enum readings_next
-outer_members(readings_decoder *d, place p)
-{
-    place end = d->end;
-
-    for (;;) { /* each round takes bytes: ends with the body */
-        view   name;
-        size_t chars;
-        place  from = p;
-
-        if (!at_char(p, end, '"') ||
-            (p = string(p + 1, end, d->scratch[SLOT_NAME], &name, &chars)) == NULL)
-            return ends(d, from, BROKEN);
-        p = skip_spaces(p, end);
-        if (!at_char(p, end, ':'))
-            return ends(d, p, BROKEN);
-        bool is_readings = view_eq(name, VIEW_LIT("readings"));
-
-        if (is_readings && d->found)
-            return ends(d, from, BROKEN);
-        from = p = skip_spaces(p + 1, end);
-        if (outer_value(d, &p, is_readings))
-            return READINGS_ITEM;
-        if (p == NULL)
-            return ends(d, from, BROKEN);
-        p = skip_spaces(p, end);
-        if (!at_char(p, end, ','))
-            break;
-        p = skip_spaces(p + 1, end);
-    }
-    if (!at_char(p, end, '}'))
-        return ends(d, p, BROKEN);
-    if (!d->found)
-        d->schema = "missing";
-    return body_ends(d, p + 1);
-}
-
-static enum readings_next
-body_begins(readings_decoder *d)
-{
-    place p = skip_spaces(d->at, d->end);
-
-    if (!at_char(p, d->end, '{')) {
-        place behind = skip_value(p, d->end);
-
-        d->schema = "object_type";
-        return behind == NULL ? ends(d, p, BROKEN) : body_ends(d, behind);
-    }
-    p = skip_spaces(p + 1, d->end);
-    if (at_char(p, d->end, '}')) {
-        d->schema = "missing";
-        return body_ends(d, p + 1);
-    }
-    return outer_members(d, p);
-}
-
-/* Behind the ']' of the readings. */
-static enum readings_next
-array_ended(readings_decoder *d, place p)
-{
-    p = skip_spaces(p, d->end);
-    if (at_char(p, d->end, ','))
-        return outer_members(d, skip_spaces(p + 1, d->end));
-    return at_char(p, d->end, '}') ? body_ends(d, p + 1) : ends(d, p, BROKEN);
+    readings_walk_element(d);
+    return readings_walk(d, out);
 }
 
 static enum readings_next
 next_line(readings_decoder *d, reading *out)
 {
-    place p = skip_spaces(d->at, d->end);
+    place end = window(d);
+    place p = skip_spaces(d->at, end);
 
     if (p == d->end)
         return ends(d, p, ENDED);
-    enum readings_next got = element(d, p, out);
-
-    if (got != READINGS_ITEM)
-        return got;
-    for (p = d->at; p < d->end && *p != '\n'; p++)
+    if (p == end || (p = element(d, p, end, out)) == NULL)
+        return go_slowly(d, end, out);
+    for (; p < end && *p != '\n'; p++)
         if (!is_space(*p))
             return ends(d, p, BROKEN);
+    if (p == end && end < d->end)
+        return go_slowly(d, end, out);
     d->at = p;
     return READINGS_ITEM;
 }
@@ -626,17 +347,24 @@ next_line(readings_decoder *d, reading *out)
 static enum readings_next
 next_element(readings_decoder *d, reading *out)
 {
-    place p = skip_space(d->at, d->end);
+    place end = window(d);
+    place p = skip_space(d->at, end);
 
-    if (UNLIKELY(at_char(p, d->end, ']')))
-        return array_ended(d, p + 1);
-    if (d->state == MORE) {
-        if (UNLIKELY(!at_char(p, d->end, ',')))
-            return ends(d, p, BROKEN);
-        p = skip_space(p + 1, d->end);
+    if (UNLIKELY(at_char(p, end, ']'))) {
+        readings_walk_array_ended(d, p + 1);
+        return readings_walk(d, out);
     }
+    if (d->state == MORE) {
+        if (UNLIKELY(!at_char(p, end, ',')))
+            return go_slowly(d, end, out);
+        p = skip_space(p + 1, end);
+    }
+    p = element(d, p, end, out);
+    if (UNLIKELY(p == NULL))
+        return go_slowly(d, end, out);
+    d->at = p;
     d->state = MORE;
-    return element(d, p, out);
+    return READINGS_ITEM;
 }
 
 static void
@@ -647,7 +375,11 @@ start(readings_decoder *d, view body, uint32_t state)
     d->state = state;
     d->left = d->members = 0;
     d->found = false;
+    d->walking = false;
     d->schema = NULL;
+    d->window = READINGS_WINDOW;
+    if (state == BEFORE)
+        readings_walk_body(d);
 }
 
 void
@@ -665,16 +397,18 @@ readings_ndjson_start(readings_decoder *d, view body)
 enum readings_next
 readings_json_next(readings_decoder *d, reading *out)
 {
-    if (LIKELY(d->state == MORE || d->state == FIRST))
-        return next_element(d, out);
+    if (UNLIKELY(d->walking)) {
+        enum readings_next got = readings_walk(d, out);
+
+        if (got != READINGS_PAUSE || d->walking)
+            return got;
+    }
     switch (d->state) {
+    case FIRST:
+    case MORE:
+        return next_element(d, out);
     case LINES:
         return next_line(d, out);
-    case BEFORE: {
-        enum readings_next got = body_begins(d);
-
-        return got == READINGS_ITEM ? next_element(d, out) : got;
-    }
     default:
         return ends(d, NULL, d->state);
     }

@@ -3,7 +3,8 @@
  * A cursor of its own: every length is compared with what is left of the body before it is
  * believed, nothing is allocated.  Values that nobody asked for are walked over with one counter of
  * what is still to come instead of a stack, so nesting costs nothing and time is linear in the
- * body.
+ * body.  A reading that ends within a window is decoded in one go; what is longer, or stands around the readings, is
+ * walked over in bounded steps by a machine whose state stands in the decoder, with the same result.
  *
  *   81 a8 "readings" dc 03e8  85 b2 "machine_identifier" a7 "CNC-001" ...
  *   map  str          array    map
@@ -12,7 +13,7 @@
 #include "proto/readings.h"
 #include "proto/readings_fields.h"
 
-enum { BEFORE, INSIDE, ENDED, BROKEN, MISFIT };
+enum { INSIDE, ENDED, BROKEN, MISFIT };
 enum { TIMESTAMP_EXTENSION = -1 };
 
 typedef const uint8_t *place;
@@ -128,30 +129,40 @@ take(place p, place end, token *t)
     return p + 1;
 }
 
-/* Walks over `values` values. */
+/* Walks over `*values` values, or as far as `until`. */
 static place
-skip(place p, place end, uint64_t values)
+skip(place p, place until, place end, uint64_t *values)
 {
     token t;
 
     /* Each round takes a byte, and there are never more values to come than bytes. */
-    for (; values > 0; values--) {
+    for (; *values > 0 && p < until; --*values) {
         p = take(p, end, &t);
-        if (p == NULL || values > (uint64_t)(end - p) + 1)
+        if (p == NULL || *values > (uint64_t)(end - p) + 1)
             return NULL;
         if (t.type == T_ARRAY || t.type == T_MAP)
-            values += t.type == T_MAP ? t.n * 2 : t.n;
+            *values += t.type == T_MAP ? t.n * 2 : t.n;
     }
     return p;
+}
+
+/* How many values are in a container whose head was taken. */
+static inline uint64_t
+inside(const token *t)
+{
+    return t->type == T_MAP ? t->n * 2 : t->type == T_ARRAY ? t->n : 0;
 }
 
 /* The rest of a value whose head was taken. */
 static inline place
 skip_rest(place p, place end, const token *t)
 {
-    if (t->type != T_ARRAY && t->type != T_MAP)
+    uint64_t values = inside(t);
+
+    if (values == 0)
         return p;
-    return skip(p, end, t->type == T_MAP ? t->n * 2 : t->n);
+    p = skip(p, end, end, &values);
+    return values == 0 ? p : NULL;
 }
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
@@ -257,21 +268,29 @@ found_instant(const token *t, fields *f)
     f->time_us = seconds * 1000000 + (int64_t)(ns / 1000);
 }
 
+/* A known member's value that is no text. */
+static inline void
+found_scalar(uint32_t member, const token *t, fields *f)
+{
+    if (member == MEMBER_VALUE)
+        found_value(t, f);
+    else if (member == MEMBER_TIME && t->type == T_EXT && t->ext == TIMESTAMP_EXTENSION)
+        found_instant(t, f);
+    else
+        f->kind[member] = FOUND_OTHER;
+}
+
 /* A known member's value, whose head was taken. */
 static inline place
 found(place p, place end, uint32_t member, const token *t, fields *f)
 {
-    if (member == MEMBER_VALUE) {
-        found_value(t, f);
-    } else if (t->type == T_STR) {
+    if (t->type == T_STR && member != MEMBER_VALUE) {
         f->kind[member] = FOUND_TEXT;
         f->text[member] = view_of(t->at, t->n);
         if (!count_chars(f->text[member], end, &f->chars[member]))
             return NULL;
-    } else if (member == MEMBER_TIME && t->type == T_EXT && t->ext == TIMESTAMP_EXTENSION) {
-        found_instant(t, f);
     } else {
-        f->kind[member] = FOUND_OTHER;
+        found_scalar(member, t, f);
     }
     return skip_rest(p, end, t);
 }
@@ -352,116 +371,300 @@ object(place p, place end, uint64_t members, fields *f)
     return p;
 }
 
+/* ---- the walk ---- */
+
+enum doing { BODY, OUTER_NAME, OUTER_VALUE, TAIL, ELEMENT, NAME, VALUE, SKIP, TEXT, DONE };
+
+typedef struct walk {
+    uint64_t skipping; /* values to walk over, */
+    uint64_t members;  /* of the reading, still to come */
+    place    text;     /* of the string that is looked through, behind p: */
+    place    text_end;
+    uint8_t  doing;
+    uint8_t  then; /* behind SKIP and TEXT */
+    uint8_t  member;
+    bool     is_readings;
+    bool     is_reading;
+    fields   f;
+} walk;
+
+_Static_assert(sizeof(walk) <= sizeof ((readings_decoder *)0)->walk, "READINGS_WALK");
+
+static walk *
+walk_of(readings_decoder *d)
+{
+    return (walk *)(void *)d->walk;
+}
+
 static enum readings_next
 ends(readings_decoder *d, place p, uint32_t state)
 {
     if (p != NULL)
         d->at = p;
     d->state = state;
+    d->walking = false;
     return state == ENDED ? READINGS_END : state == MISFIT ? READINGS_SCHEMA : READINGS_SYNTAX;
 }
 
-static enum readings_next
-body_ends(readings_decoder *d, place p)
+static void
+begin(readings_decoder *d, enum doing doing)
 {
-    if (p == NULL || p != d->end)
-        return ends(d, p, BROKEN);
-    return ends(d, p, d->schema != NULL ? MISFIT : ENDED);
+    walk_of(d)->doing = (uint8_t)doing;
+    d->walking = true;
 }
 
-/* The value of `readings` at p.  True: an array has begun. */
-static bool
-array_begins(readings_decoder *d, place *p)
+/* The rest of a value whose head was taken comes next, and then that. */
+static void
+skip_then(walk *w, uint64_t values, enum doing then)
+{
+    w->skipping = values;
+    w->doing = (uint8_t)(values > 0 ? SKIP : then);
+    w->then = (uint8_t)then;
+}
+
+static place
+body_begins(readings_decoder *d, walk *w, place p)
 {
     token t;
 
+    p = take(p, d->end, &t);
+    if (p == NULL)
+        return NULL;
+    if (t.type == T_MAP) {
+        d->members = (uint32_t)t.n;
+        w->doing = OUTER_NAME;
+        return p;
+    }
+    d->schema = "object_type";
+    skip_then(w, inside(&t), TAIL);
+    return p;
+}
+
+static place
+outer_name(readings_decoder *d, walk *w, place p)
+{
+    token t;
+
+    if (d->members == 0) {
+        if (!d->found)
+            d->schema = "missing";
+        w->doing = TAIL;
+        return p;
+    }
+    d->members--;
+    p = take(p, d->end, &t);
+    if (p == NULL)
+        return NULL;
+    w->is_readings = t.type == T_STR && view_eq(view_of(t.at, t.n), VIEW_LIT("readings"));
+    skip_then(w, inside(&t), OUTER_VALUE);
+    return w->is_readings && d->found ? NULL : p;
+}
+
+static place
+outer_value(readings_decoder *d, walk *w, place p)
+{
+    token t;
+
+    if (!w->is_readings) {
+        skip_then(w, 1, OUTER_NAME);
+        return p;
+    }
     d->found = true;
-    *p = take(*p, d->end, &t);
-    if (*p == NULL)
-        return false;
+    p = take(p, d->end, &t);
+    if (p == NULL)
+        return NULL;
     if (t.type == T_ARRAY) {
         d->left = (uint32_t)t.n;
-        d->at = *p;
         d->state = INSIDE;
-        return true;
+        d->walking = false;
+        return p;
     }
     d->schema = "array_type";
-    *p = skip_rest(*p, d->end, &t);
-    return false;
+    skip_then(w, inside(&t), OUTER_NAME);
+    return p;
 }
 
-/* The outer members that are left.  READINGS_ITEM: the array of readings has begun. */
-static enum readings_next
-outer_members(readings_decoder *d, place p)
-{
-    for (; d->members > 0; d->members--) {
-        token t;
-        place from = p;
-
-        p = take(p, d->end, &t);
-        if (p == NULL)
-            return ends(d, from, BROKEN);
-        bool is_readings = t.type == T_STR && view_eq(view_of(t.at, t.n), VIEW_LIT("readings"));
-
-        if (is_readings && d->found)
-            return ends(d, from, BROKEN);
-        p = skip_rest(p, d->end, &t);
-        if (p != NULL && is_readings && array_begins(d, &p)) {
-            d->members--;
-            return READINGS_ITEM;
-        }
-        if (p != NULL && !is_readings)
-            p = skip(p, d->end, 1);
-        if (p == NULL)
-            return ends(d, from, BROKEN);
-    }
-    if (!d->found)
-        d->schema = "missing";
-    return body_ends(d, p);
-}
-
-static enum readings_next
-body_begins(readings_decoder *d)
+static place
+element_begins(readings_decoder *d, walk *w, place p)
 {
     token t;
-    place p = take(d->at, d->end, &t);
 
+    p = take(p, d->end, &t);
     if (p == NULL)
-        return ends(d, NULL, BROKEN);
-    if (t.type != T_MAP) {
-        d->schema = "object_type";
-        return body_ends(d, skip_rest(p, d->end, &t));
+        return NULL;
+    w->is_reading = t.type == T_MAP;
+    if (!w->is_reading) {
+        skip_then(w, inside(&t), DONE);
+        return p;
     }
-    d->members = (uint32_t)t.n;
-    return outer_members(d, p);
+    fields_init(&w->f);
+    w->members = t.n;
+    w->doing = NAME;
+    return p;
+}
+
+static place
+member_name(readings_decoder *d, walk *w, place p)
+{
+    token t;
+
+    if (w->members == 0) {
+        w->doing = DONE;
+        return p;
+    }
+    w->members--;
+    p = take(p, d->end, &t);
+    if (p == NULL)
+        return NULL;
+    w->member = (uint8_t)member_of(&t, d->end);
+    skip_then(w, inside(&t), VALUE);
+    return p;
+}
+
+static place
+member_value(readings_decoder *d, walk *w, place p)
+{
+    fields *f = &w->f;
+    token   t;
+
+    p = take(p, d->end, &t);
+    if (p == NULL)
+        return NULL;
+    skip_then(w, inside(&t), NAME);
+    if (w->member == MEMBER_UNKNOWN || f->kind[w->member] != FOUND_NONE) {
+        if (f->duplicate == MEMBER_UNKNOWN)
+            f->duplicate = w->member;
+    } else if (t.type == T_STR && w->member != MEMBER_VALUE) {
+        f->kind[w->member] = FOUND_TEXT;
+        f->text[w->member] = view_of(t.at, t.n);
+        f->chars[w->member] = 0;
+        w->text = t.at;
+        w->text_end = p;
+        w->doing = TEXT;
+    } else {
+        found_scalar(w->member, &t, f);
+    }
+    return p;
+}
+
+/* Counts the characters of the text in front of p. */
+static place
+member_text(readings_decoder *d, walk *w, place p)
+{
+    size_t *chars = &w->f.chars[w->member];
+    place   until = (size_t)(w->text_end - w->text) > d->window ? w->text + d->window : w->text_end;
+
+    while (w->text < until) {
+        size_t len = fields_utf8_len(w->text, w->text_end);
+
+        if (len == 0)
+            return NULL;
+        w->text += len;
+        ++*chars;
+    }
+    if (w->text == w->text_end)
+        w->doing = NAME;
+    return p;
+}
+
+static place
+step(readings_decoder *d, walk *w, place p, place until)
+{
+    switch (w->doing) {
+    case BODY:
+        return body_begins(d, w, p);
+    case OUTER_NAME:
+        return outer_name(d, w, p);
+    case OUTER_VALUE:
+        return outer_value(d, w, p);
+    case ELEMENT:
+        return element_begins(d, w, p);
+    case NAME:
+        return member_name(d, w, p);
+    case VALUE:
+        return member_value(d, w, p);
+    case TEXT:
+        return member_text(d, w, p);
+    default: /* SKIP */
+        if (p == d->end)
+            return NULL;
+        p = skip(p, until, d->end, &w->skipping);
+        if (w->skipping == 0)
+            w->doing = w->then;
+        return p;
+    }
 }
 
 static enum readings_next
+emit(readings_decoder *d, const walk *w, place p, reading *out)
+{
+    if (w->is_reading)
+        fields_judge(&w->f, out);
+    else
+        fields_not_object(out);
+    d->at = p;
+    d->walking = false;
+    return READINGS_ITEM;
+}
+
+/* READINGS_PAUSE with !d->walking: the readings begin. */
+static enum readings_next
+walk_on(readings_decoder *d, reading *out)
+{
+    walk *w = walk_of(d);
+    place p = d->at;
+    place until = (size_t)(d->end - p) > d->window ? p + d->window : d->end;
+
+    for (;;) { /* each round takes bytes, or is the last but few */
+        place behind;
+        bool  text = w->doing == TEXT;
+
+        if (w->doing == DONE)
+            return emit(d, w, p, out);
+        if (w->doing == TAIL)
+            return ends(d, p, p != d->end ? BROKEN : d->schema != NULL ? MISFIT : ENDED);
+        behind = step(d, w, p, until);
+        if (behind == NULL)
+            return ends(d, p, BROKEN);
+        d->at = p = behind;
+        if (!d->walking || text || (p >= until && w->doing != DONE && w->doing != TAIL))
+            return READINGS_PAUSE;
+    }
+}
+
+/* ---- in one go ---- */
+
+static inline enum readings_next
 next_element(readings_decoder *d, reading *out)
 {
+    place  end = (size_t)(d->end - d->at) > d->window ? d->at + d->window : d->end;
     fields f;
     token  t;
 
-    if (d->left == 0)
-        return outer_members(d, d->at);
+    if (UNLIKELY(d->left == 0)) {
+        begin(d, OUTER_NAME);
+        return walk_on(d, out);
+    }
     d->left--;
-    place p = take(d->at, d->end, &t);
+    place p = take(d->at, end, &t);
 
-    if (p == NULL)
-        return ends(d, NULL, BROKEN);
-    if (UNLIKELY(t.type != T_MAP)) {
-        p = skip_rest(p, d->end, &t);
+    if (UNLIKELY(p != NULL && t.type != T_MAP)) {
+        p = skip_rest(p, end, &t);
         fields_not_object(out);
-    } else {
+    } else if (p != NULL) {
         fields_init(&f);
-        p = object(p, d->end, t.n, &f);
+        p = object(p, end, t.n, &f);
         if (p != NULL)
             fields_judge(&f, out);
     }
-    if (p == NULL)
+    if (LIKELY(p != NULL)) {
+        d->at = p;
+        return READINGS_ITEM;
+    }
+    if (end == d->end)
         return ends(d, NULL, BROKEN);
-    d->at = p;
-    return READINGS_ITEM;
+    begin(d, ELEMENT); /* broken, or longer than the window */
+    return walk_on(d, out);
 }
 
 void
@@ -469,21 +672,24 @@ readings_msgpack_start(readings_decoder *d, view body)
 {
     d->at = d->start = body.at;
     d->end = body.at + body.len;
-    d->state = BEFORE;
+    d->state = INSIDE;
     d->left = d->members = 0;
     d->found = false;
     d->schema = NULL;
+    d->window = READINGS_WINDOW;
+    begin(d, BODY);
 }
 
 enum readings_next
 readings_msgpack_next(readings_decoder *d, reading *out)
 {
+    if (UNLIKELY(d->walking)) {
+        enum readings_next got = walk_on(d, out);
+
+        if (got != READINGS_PAUSE || d->walking)
+            return got;
+    }
     if (LIKELY(d->state == INSIDE))
         return next_element(d, out);
-    if (d->state == BEFORE) {
-        enum readings_next got = body_begins(d);
-
-        return got == READINGS_ITEM ? next_element(d, out) : got;
-    }
     return ends(d, NULL, d->state);
 }

@@ -56,4 +56,25 @@ check_reading(const reading *r, view body, const readings_decoder *d)
     }
 }
 
+static inline uint64_t
+mix(uint64_t sum, const void *at, size_t len)
+{
+    const uint8_t *p = at;
+
+    for (size_t i = 0; i < len; i++)
+        sum = (sum ^ p[i]) * UINT64_C(0x100000001b3);
+    return sum * 31 + len;
+}
+
+static inline uint64_t
+check_mix(uint64_t sum, const reading *r)
+{
+    sum = mix(sum, &r->error, sizeof r->error);
+    sum = mix(sum, &r->time_us, sizeof r->time_us);
+    sum = mix(sum, &r->value, sizeof r->value);
+    sum = mix(sum, r->machine.at, r->machine.len);
+    sum = mix(sum, r->metric.at, r->metric.len);
+    return mix(sum, r->unit.at, r->unit.len);
+}
+
 #endif

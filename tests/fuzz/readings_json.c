@@ -47,27 +47,6 @@ typedef struct outcome {
     uint64_t           sum; /* of everything that was found */
 } outcome;
 
-static uint64_t
-mix(uint64_t sum, const void *at, size_t len)
-{
-    const uint8_t *p = at;
-
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ p[i]) * UINT64_C(0x100000001b3);
-    return sum * 31 + len;
-}
-
-static uint64_t
-mix_reading(uint64_t sum, const reading *r)
-{
-    sum = mix(sum, &r->error, sizeof r->error);
-    sum = mix(sum, &r->time_us, sizeof r->time_us);
-    sum = mix(sum, &r->value, sizeof r->value);
-    sum = mix(sum, r->machine.at, r->machine.len);
-    sum = mix(sum, r->metric.at, r->metric.len);
-    return mix(sum, r->unit.at, r->unit.len);
-}
-
 /* The next element of cJSON's array says the same. */
 static void
 compare(const reading *r, const cJSON *item)
@@ -87,7 +66,7 @@ compare(const reading *r, const cJSON *item)
 }
 
 static outcome
-decode(view body, uint8_t padding, bool lines, const cJSON *item)
+decode(view body, uint8_t padding, bool lines, uint32_t window, const cJSON *item)
 {
     static readings_decoder d;
     reading                 r;
@@ -102,9 +81,12 @@ decode(view body, uint8_t padding, bool lines, const cJSON *item)
         readings_ndjson_start(&d, body);
     else
         readings_json_start(&d, body);
-    while ((o.end = readings_json_next(&d, &r)) == READINGS_ITEM) {
+    d.window = window;
+    while ((o.end = readings_json_next(&d, &r)) > READINGS_END) {
+        if (o.end == READINGS_PAUSE)
+            continue;
         check_reading(&r, body, &d);
-        o.sum = mix_reading(o.sum, &r);
+        o.sum = check_mix(o.sum, &r);
         if (item != NULL) {
             compare(&r, item);
             item = item->next;
@@ -147,24 +129,31 @@ check_against_cjson(view body, outcome o)
 
     ASSERT(cJSON_IsArray(readings) && (size_t)cJSON_GetArraySize(readings) == o.count);
     if (readings->child != NULL)
-        decode(body, 0, false, readings->child);
+        decode(body, 0, false, READINGS_WINDOW, readings->child);
     cJSON_Delete(tree);
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-    static const uint8_t paddings[] = { '"', '}', ' ', '7', 0xff };
-    view                 body = view_of(data, len);
+    static const uint8_t  paddings[] = { '"', '}', ' ', '7', 0xff };
+    static const uint32_t windows[] = { 1, 2, 3, 5, 8, 16, 31, 64, 100, 200 };
+    view                  body = view_of(data, len);
 
     for (int lines = 0; lines < 2; lines++) {
-        outcome first = decode(body, 0, lines != 0, NULL);
+        outcome first = decode(body, 0, lines != 0, READINGS_WINDOW, NULL);
 
         for (size_t i = 0; i < COUNT_OF(paddings); i++) {
-            outcome other = decode(body, paddings[i], lines != 0, NULL);
+            outcome other = decode(body, paddings[i], lines != 0, READINGS_WINDOW, NULL);
 
             ASSERT(other.end == first.end && other.count == first.count &&
                    other.offset == first.offset && other.sum == first.sum);
+        }
+        for (size_t i = 0; i < COUNT_OF(windows); i++) { /* stops between any two bytes change nothing */
+            outcome other = decode(body, paddings[i % COUNT_OF(paddings)], lines != 0, windows[i], NULL);
+
+            ASSERT(other.end == first.end && other.count == first.count && other.sum == first.sum);
+            ASSERT(other.offset == first.offset || first.end == READINGS_SYNTAX);
         }
         if (lines == 0 && first.end == READINGS_END && is_comparable(body))
             check_against_cjson(body, first);

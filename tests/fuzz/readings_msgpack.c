@@ -48,24 +48,50 @@ check_whole(view body)
     msgpack_unpacked_destroy(&u);
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+typedef struct outcome {
+    enum readings_next end;
+    size_t             count;
+    size_t             offset;
+    uint64_t           sum; /* of everything that was found */
+} outcome;
+
+static outcome
+decode(view body, uint32_t window)
 {
     static readings_decoder d;
     reading                 r;
-    view                    body = view_of(data, len);
-    size_t                  count = 0;
-    enum readings_next      got;
+    outcome                 o = { 0 };
 
     readings_msgpack_start(&d, body);
-    while ((got = readings_msgpack_next(&d, &r)) == READINGS_ITEM) {
+    d.window = window;
+    while ((o.end = readings_msgpack_next(&d, &r)) > READINGS_END) {
+        if (o.end == READINGS_PAUSE)
+            continue;
         check_reading(&r, body, &d);
-        ASSERT(++count <= len);
+        o.sum = check_mix(o.sum, &r);
+        ASSERT(++o.count <= body.len);
     }
-    ASSERT(readings_offset(&d) <= len);
-    ASSERT(readings_msgpack_next(&d, &r) == got);
-    ASSERT((got == READINGS_SCHEMA) <= (readings_schema_type(&d) != NULL));
-    if (got != READINGS_SYNTAX)
+    o.offset = readings_offset(&d);
+    ASSERT(o.offset <= body.len);
+    ASSERT(readings_msgpack_next(&d, &r) == o.end);
+    ASSERT((o.end == READINGS_SCHEMA) <= (readings_schema_type(&d) != NULL));
+    return o;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    static const uint32_t windows[] = { 1, 2, 3, 5, 8, 16, 31, 64, 100, 200 };
+    view                  body = view_of(data, len);
+    outcome               first = decode(body, READINGS_WINDOW);
+
+    for (size_t i = 0; i < COUNT_OF(windows); i++) { /* stops between any two values change nothing */
+        outcome other = decode(body, windows[i]);
+
+        ASSERT(other.end == first.end && other.count == first.count && other.sum == first.sum);
+        ASSERT(other.offset == first.offset || first.end == READINGS_SYNTAX);
+    }
+    if (first.end != READINGS_SYNTAX)
         check_whole(body);
     return 0;
 }

@@ -28,18 +28,54 @@ drain(void)
     reading            r;
     enum readings_next got;
 
-    for (item_count = 0; (got = readings_json_next(&d, &r)) == READINGS_ITEM; item_count++)
+    for (item_count = 0; (got = readings_json_next(&d, &r)) > READINGS_END;) {
+        if (got == READINGS_PAUSE)
+            continue;
         if (item_count < ITEMS_MAX)
             items[item_count] = r;
+        item_count++;
+    }
     CHECK_EQ(readings_json_next(&d, &r), got); /* the last result repeats */
     return got;
+}
+
+static bool
+is_same(const reading *a, const reading *b)
+{
+    return a->error == b->error && view_eq(a->machine, b->machine) && a->metric.len == b->metric.len &&
+           a->unit.len == b->unit.len && view_eq(a->member, b->member) && a->time_us == b->time_us && a->value == b->value;
+}
+
+/* The same again with stops between any two bytes. */
+static void
+check_windows(enum readings_next end, void (*start)(readings_decoder *d, view body), view text)
+{
+    static const uint32_t windows[] = { 1, 2, 3, 7, 16, 40, 1000 };
+    static reading        first[ITEMS_MAX];
+    int                   count = item_count;
+
+    memcpy(first, items, sizeof first);
+    for (size_t i = 0; i < COUNT_OF(windows); i++) {
+        start(&d, text);
+        d.window = windows[i];
+        CHECK_EQ(drain(), end);
+        CHECK_EQ(item_count, count);
+        for (int n = 0; n < count && n < ITEMS_MAX; n++)
+            CHECK(is_same(&first[n], &items[n]) || items[n].machine.len > 300); /* a view of scratch is gone */
+    }
+    start(&d, text);
+    CHECK_EQ(drain(), end);
 }
 
 static enum readings_next
 decode(const char *text)
 {
+    enum readings_next got;
+
     begin(view_str(text), '"');
-    return drain();
+    got = drain();
+    check_windows(got, readings_json_start, view_of(body, strlen(text)));
+    return got;
 }
 
 /* The body's only reading. */

@@ -102,17 +102,35 @@ good_but(uint32_t without, uint32_t extra)
 static enum readings_next
 decode_bytes(const uint8_t *at, size_t len)
 {
+    static const uint32_t windows[] = { 1, 2, 3, 7, 16, 40, READINGS_WINDOW };
     reading            r;
-    enum readings_next got;
+    enum readings_next got = READINGS_END, first = READINGS_END;
+    enum reading_error error = READING_OK;
+    int                count = 0;
     uint8_t           *exact = malloc(len > 0 ? len : 1); /* nothing readable behind it */
 
     CHECK(exact != NULL);
     memcpy(exact, at, len);
-    readings_msgpack_start(&d, view_of(exact, len));
-    for (item_count = 0; (got = readings_msgpack_next(&d, &r)) == READINGS_ITEM; item_count++)
-        if (item_count < ITEMS_MAX)
-            items[item_count] = r;
-    CHECK_EQ(readings_msgpack_next(&d, &r), got);
+    for (size_t i = 0; i < COUNT_OF(windows); i++) { /* stops between any two values change nothing */
+        readings_msgpack_start(&d, view_of(exact, len));
+        d.window = windows[i];
+        for (item_count = 0; (got = readings_msgpack_next(&d, &r)) > READINGS_END;) {
+            if (got == READINGS_PAUSE)
+                continue;
+            if (item_count < ITEMS_MAX)
+                items[item_count] = r;
+            item_count++;
+        }
+        CHECK_EQ(readings_msgpack_next(&d, &r), got);
+        if (i == 0) {
+            first = got;
+            count = item_count;
+            error = count > 0 ? items[0].error : READING_OK;
+        }
+        CHECK_EQ(got, first);
+        CHECK_EQ(item_count, count);
+        CHECK(count == 0 || items[0].error == error);
+    }
     free(exact);
     return got;
 }
