@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096 };
+enum { WITHIN_MS = 5000, ARENA_CHUNK = 4096, TAKEN_FROM = 64 << 10 };
 #define NS_PER_MS    UINT64_C(1000000)
 #define JSON_TYPE    "application/json"
 #define PROBLEM_TYPE "application/problem+json"
@@ -294,6 +294,13 @@ call_keep(call *c, void *state, void (*drop)(void *state))
     c->drop = drop;
 }
 
+void
+call_let_go(call *c)
+{
+    c->kept = NULL;
+    c->drop = NULL;
+}
+
 void *
 call_kept(const call *c)
 {
@@ -426,6 +433,19 @@ call_send_json(call *c, uint16_t status)
         return;
     }
     call_send_text(c, status, JSON_TYPE, view_of(j->at, j->len));
+}
+
+void
+call_send_taken(call *c, uint16_t status, json_out *j, size_t from)
+{
+    if (j->failed) {
+        call_fail(c, 500, "The answer is too large.");
+    } else if (j->len - from <= TAKEN_FROM) {
+        call_send_text(c, status, JSON_TYPE, view_of(j->at + from, j->len - from));
+    } else if (answer_begin(c, status)) {
+        http_answer_taken(c->x, status, JSON_TYPE, &j->at, from, j->len - from);
+        *j = (json_out){ .max = j->max };
+    }
 }
 
 void

@@ -4,10 +4,10 @@
  *                                                                  \ compressed: inflated by a helper first
  */
 #include "api/auth.h"
+#include "api/inflate.h"
 #include "proto/err.h"
 #include "transport/trail.h"
 #include "proto/hash.h"
-#include "proto/squeeze.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,83 +165,6 @@ take_query(call *c)
 
 static void have_bytes(call *c);
 
-/* A compressed body is inflated by a helper thread: ten megabytes would hold the loop for too long.
- */
-typedef struct inflation {
-    call        *c;
-    squeeze_kind kind;
-    int          rc;
-    uint8_t     *out;
-    size_t       room;
-    size_t       len;
-    size_t       in_len;
-    uint8_t      in[];
-} inflation;
-
-static void
-inflate_work(void *job)
-{
-    inflation *i = job;
-
-    i->rc = squeeze_inflate(i->kind, view_of(i->in, i->in_len), i->out, i->room, &i->len);
-    err_clear(); /* of this thread; it is the client's fault */
-}
-
-static void
-inflate_done(ak *k, void *self, void *job)
-{
-    inflation *i = job;
-    call      *c = i->c;
-
-    (void)k;
-    (void)self;
-    c->helped = false;
-    c->f->inflating -= i->room;
-    if (c->x == NULL || c->answered) {
-        free(i->out);
-        call_free_if_over(c);
-    } else if (i->rc < 0) {
-        free(i->out);
-        call_fail(c, i->rc == E_LIMIT ? 413 : 400,
-                  i->rc == E_LIMIT ? "Request body is too large."
-                                   : "Request body cannot be decompressed.");
-    } else {
-        c->inflated = realloc(i->out, i->len + 16); /* pages that were not needed */
-        c->inflated = c->inflated == NULL ? i->out : c->inflated;
-        c->bytes = view_of(c->inflated, i->len);
-        have_bytes(c);
-    }
-    free(i);
-}
-
-static void
-inflate_start(call *c, squeeze_kind kind, size_t room)
-{
-    inflation *i;
-
-    if (c->f->inflating + room > c->f->options->limits_bodies_mb << 20) {
-        http_add_static(c->x, "Retry-After", "1");
-        call_fail(c, 503, "The server is busy; retry.");
-        return;
-    }
-    i = malloc(sizeof *i + c->bytes.len);
-    ASSERT(i != NULL);
-    *i = (inflation){
-        .c = c, .kind = kind, .room = room, .in_len = c->bytes.len, .out = malloc(room + 16)
-    };
-    ASSERT(i->out != NULL);
-    if (c->bytes.len > 0)
-        memcpy(i->in, c->bytes.at, c->bytes.len);
-    if (ak_help(c->f->k, inflate_work, inflate_done, i) < 0) {
-        free(i->out);
-        free(i);
-        call_unavailable(c, KIND_FRONT, E_FULL);
-        return;
-    }
-    c->helped = true;
-    c->f->inflating += room;
-}
-
 /* False: answered, or under way. */
 static bool
 take_bytes(call *c)
@@ -260,7 +183,7 @@ take_bytes(call *c)
     if (coding.len == 0 || view_eq(coding, VIEW_LIT("identity")))
         return true;
     if (squeeze_kind_of(coding, &kind))
-        inflate_start(c, kind, most);
+        inflate_start(c, kind, most, have_bytes);
     else
         call_fail(c, 415, "Content encoding is not supported.");
     return false;

@@ -193,7 +193,6 @@ static void
 finish(answer *n)
 {
     json_out *j = &n->text;
-    call     *c = n->c;
 
     json_close(j, ']');
     json_name_int(j, "total_machines", n->total);
@@ -203,10 +202,7 @@ finish(answer *n)
         json_name_int(j, status_words[i], n->counts[i]);
     json_close(j, '}');
     json_close(j, '}');
-    if (j->failed)
-        call_fail(c, 500, "The answer is too large.");
-    else
-        call_send_text(c, 200, "application/json", view_of(j->at, j->len));
+    call_send_taken(n->c, 200, j, 0);
 }
 
 /* True: it is whole. */

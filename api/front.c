@@ -12,12 +12,14 @@
 #include "actors/ak_node.h"
 #include "actors/kinds.h"
 #include "api/describe.h"
+#include "api/inflate.h"
 #include "proto/err.h"
 #include "proto/log.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 
-enum { STEP_BUDGET = 256, DRAIN_MS = 5000 };
+enum { STEP_BUDGET = 256, DRAIN_MS = 5000, MAPPED_FROM = 4 << 20, TRIMMED_FROM = 128 << 20 };
 #define NS_PER_MS UINT64_C(1000000)
 #define TICK_NS   (1000 * NS_PER_MS)
 #define JSON_MAX  (256u << 20)
@@ -118,6 +120,9 @@ init(ak *k, void *self)
     front *f = self;
     int    rc;
 
+    /* What is freed is mostly needed again: fresh pages, and giving them back, cost more than what is done in them. */
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
+    (void)mallopt(M_TRIM_THRESHOLD, TRIMMED_FROM);
     f->k = k;
     f->options = ak_options(k);
     f->board = ak_board(k);
@@ -192,11 +197,13 @@ turn(front *f)
     busy = ingest_turn(f->jobs);
     busy = fleet_turn(f->fleet) || busy;
     busy = rule_test_turn(f) || busy;
+    busy = inflate_turn(f) || busy;
     ws_turn(f->ws);
     busy = busy || http_is_touched(f->http);
     if (!busy)
         wait = ak_park(f->k);
     http_turn(f->http, wait);
+    hist_add(f->counters, HIST_TURN, http_turn_cpu_ns(f->http));
     if (!busy)
         ak_unpark(f->k);
 }

@@ -17,6 +17,7 @@ typedef struct ws          ws;
 typedef struct fleet       fleet;
 typedef struct ingest_jobs ingest_jobs;
 typedef struct rule_test   rule_test;
+typedef struct inflation   inflation;
 
 /* An ask under way: what ak_msg.ctx of its reply points to. */
 struct ask {
@@ -59,7 +60,7 @@ struct call {
     bool         address_known;
     bool         answered;
     bool         querying; /* counts against the tenant's cap of queries */
-    bool         helped; /* a helper thread works on its body */
+    bool         helped; /* a helper thread works for it */
     char         request_id[REQUEST_ID_MAX];
     char         address[64];
 };
@@ -92,6 +93,7 @@ struct front {
     postponed    **postponed_tail;
     uint32_t       postponed_count;
     uint32_t       calls_under_way;
+    inflation     *inflations; /* compressed bodies that are being copied */
     uint64_t       inflating; /* bytes that helpers may fill */
     uint16_t       number;
     bool           stopping;
@@ -109,10 +111,13 @@ void call_end_all(front *f); /* at a stop: what is unanswered gets its 503 */
 void call_unavailable(call *c, uint16_t kind,
                       int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
 void call_send_text(call *c, uint16_t status, const char *content_type, view body);
+/* JSON from `from` on; of a long one the memory is taken and it is sent in pieces. */
+void call_send_taken(call *c, uint16_t status, json_out *j, size_t from);
 bool call_wants(const call *c, const char *media_type); /* in Accept, by name */
 bool call_type_is(view type, const char *what);         /* of a Content-Type; `what` in lower case */
 bool call_origin_allowed(const call *c, view origin);   /* by the CORS list */
 void call_release_all(front *f);
+void call_let_go(call *c); /* of what call_keep() was given; it is not dropped */
 
 /* ---- call_begin.c ---- */
 void call_begin(front *f, exchange *x); /* http's on_request */
@@ -120,6 +125,17 @@ void call_begin(front *f, exchange *x); /* http's on_request */
 bool call_within_limit(call *c, enum limits_what what, uint64_t key, limits_rate rate, uint64_t n);
 uint64_t call_address_key(const call *c); /* what its address, or an account, is counted under */
 uint64_t call_account_key(const char *email);
+
+/* ---- call_help.c ---- */
+/* The beginning of a job.  work: in a helper thread, with nothing but the job.  done: back on the loop, frees the job;
+ * !wanted: the client is gone. */
+typedef struct help help;
+struct help {
+    call *c;
+    void (*work)(help *h);
+    void (*done)(help *h, bool wanted);
+};
+bool call_help(help *h); /* false: answered with 503, and the job is still the caller's */
 
 /* ---- call_ask.c ---- */
 void call_on_reply(front *f, const ak_msg *m);

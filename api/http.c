@@ -43,7 +43,7 @@ count_arriving(h2o_req_t *req, void *data)
 
     if (sock == NULL || sock->input->bytes == NULL || h2o_socket_is_writing((h2o_socket_t *)sock))
         return 0; /* what is being answered will be gone */
-    a->bytes += sock->input->capacity;
+    a->bytes += sock->input->size;
     if (req->pathconf == NULL && req->version != 0 && sock->input->size > a->largest) {
         a->largest = sock->input->size;
         a->req = req;
@@ -109,7 +109,13 @@ void
 http_turn(http *h, uint64_t wait_ns)
 {
     uint64_t wait_ms = min_u64((wait_ns + 999999) / 1000000, TICK_MS);
+    uint64_t cpu_ns = thread_cpu_ns();
 
+    h->turn_cpu_ns = h->cpu_ns == 0 ? 0 : cpu_ns - h->cpu_ns;
+    h->cpu_ns = cpu_ns;
+
+    http_exchange_push(h);
+    http_bulk_turn(h);
     if (h->touched)
         wait_ms = 0;
     h->touched = false;
@@ -119,6 +125,12 @@ http_turn(http *h, uint64_t wait_ns)
         log_warn("http.loop", "error=%s", log_quote(view_str(strerror(errno))));
     h->in_turn = false;
     tick(h);
+}
+
+uint64_t
+http_turn_cpu_ns(const http *h)
+{
+    return h->turn_cpu_ns;
 }
 
 static void
@@ -194,8 +206,12 @@ http_open(http **out, const http_config *config)
     h->config = *config;
     h->loop = h2o_evloop_create();
     h2o_linklist_init_anchor(&h->flows);
+    h2o_linklist_init_anchor(&h->due);
+    h2o_linklist_init_anchor(&h->bulk);
+    h2o_linklist_init_anchor(&h->unwatched);
     h2o_linklist_init_anchor(&h->conns);
     h->next_conn = &h->conns;
+    http_bulk_open(h);
     configure(h);
     h2o_context_init(&h->context, h->loop, &h->global);
     h->accept.ctx = &h->context;
@@ -244,6 +260,7 @@ http_close(http **h_p)
         free(queue);
         h2o_config_dispose(&h->global);
         h2o_evloop_destroy(h->loop);
+        http_bulk_close(h);
         tls_close(&h->tls);
         free(h);
     }

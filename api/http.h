@@ -53,6 +53,9 @@ void          http_close(http **h); /* drops what is left */
 /* One turn: waits at most wait_ns (not at all when something was sent since the last turn), handles
  * what came. */
 void http_turn(http *h, uint64_t wait_ns);
+/* CPU time of this thread from the end of the wait of the turn before to the beginning of this one's: what all
+ * clients had to wait for. */
+uint64_t http_turn_cpu_ns(const http *h);
 /* Wakes http_turn() while fd is readable; never reads from it. */
 NODISCARD int http_watch(http *h, int fd);
 void          http_stop_accepting(http *h);
@@ -75,6 +78,8 @@ void http_add_header(exchange *x, const char *name, view value);        /* both 
 void http_add_static(exchange *x, const char *name, const char *value); /* both for ever */
 void http_answer(exchange *x, uint16_t status, const char *content_type,
                  view body); /* copied; no type: no body */
+/* The same for a long one: takes *bytes (of malloc), of which [from, from + len) is sent, in pieces. */
+void http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len);
 void http_refuse(exchange *x, uint16_t status, const char *content_type,
                  view body); /* and closes */
 void http_stream_begin(exchange *x, uint16_t status, const char *content_type);

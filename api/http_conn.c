@@ -23,6 +23,7 @@ enum {
     SWEEP_MIN = 512,  /* connections of one sweep; or ... */
     SWEEP_SHARE = 20, /* ... a twentieth: all are seen within a second */
     BODY_BYTES_PER_S = 50000,
+    INPUT_STEP = 8192,
 };
 
 static const char too_slow[] = "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: "
@@ -86,6 +87,7 @@ on_socket_close(void *data)
     if (h->next_conn == &c->link)
         h->next_conn = c->link.next;
     h2o_linklist_unlink(&c->link);
+    http_bulk_forget(c);
     if (c->linger_fd >= 0)
         linger(h, c->linger_fd);
     free(c);
@@ -158,6 +160,7 @@ on_connect(h2o_socket_t *listener, const char *error)
         h->connections++;
         h2o_linklist_insert(&h->conns, &c->link);
         h->accept.ssl_ctx = h->tls;
+        http_bulk_watch(c);
         h2o_accept(&h->accept, sock);
     }
 }
@@ -172,6 +175,7 @@ http_conn_listen(http *h, int fd)
     own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (own < 0)
         return err_errno(errno, "duplicate the listener");
+    http_bulk_listen(own);
     h->listener = h2o_evloop_socket_create(h->loop, own, H2O_SOCKET_FLAG_DONT_READ);
     h->listener->data = h;
     h2o_socket_read_start(h->listener, on_connect);
@@ -192,13 +196,20 @@ is_in_time(const http *h, conn *c, uint64_t now)
     return now - c->since_ms <= h->config.request_timeout_ms + got * 1000 / BODY_BYTES_PER_S;
 }
 
+/* What it takes of memory: pages behind the bytes that came were not touched yet. */
+static size_t
+input_bytes(const h2o_socket_t *sock)
+{
+    return (size_t)min_u64(sock->input->capacity, sock->input->size + INPUT_STEP);
+}
+
 static void
 look_at(http *h, conn *c, uint64_t now)
 {
     if (c->upgraded)
         return;
     if (c->sock->input != NULL && c->requests == 0)
-        h->pass_bytes += c->sock->input->capacity;
+        h->pass_bytes += input_bytes(c->sock);
     if (c->doomed) {
         http_conn_hang_up(c->sock);
         return;

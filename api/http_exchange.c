@@ -15,9 +15,9 @@
 
 enum {
     STREAM_HIGH = 65536, /* bytes waiting for a slow client before http_stream() says so */
-    BODY_PAD = 16,
+    PIECE_LEN = 128 << 10, /* of a long answer that is sent in one turn */
+    PIECES_A_TURN = 4,
     HEAD_LINES_MAX = 128,
-    HEAD_MAX = 65536, /* H2O itself takes some 400 KiB */
     RESETS_MAX = 100, /* requests taken back within ... */
     RESETS_MS = 10000,
 };
@@ -121,11 +121,16 @@ flow_gone(void *data)
     c->since_ms = now_ms();
     c->arriving = false;
     c->upgraded = c->upgraded || req->res.status == 101;
+    if (!c->upgraded && !c->multiplexed)
+        http_bulk_watch(c);
     if (c->multiplexed && (!f->x.answered || f->stopped))
         note_reset(c);
     h2o_linklist_unlink(&f->link);
+    if (h2o_linklist_is_linked(&f->due))
+        h2o_linklist_unlink(&f->due);
     free(f->filling.at);
     free(f->under_way.at);
+    free(f->taken);
     if (f->x.gone != NULL)
         f->x.gone(f->x.owner);
 }
@@ -173,6 +178,7 @@ flow_new(http *h, h2o_req_t *req)
     memset(f, 0, sizeof *f);
     f->conn = http_conn_of(req);
     note_request(h, f->conn, req->version);
+    http_bulk_ends(f->conn);
     f->generator.proceed = on_proceed;
     f->generator.stop = on_stop;
     h2o_linklist_insert(&h->flows, &f->link);
@@ -411,6 +417,50 @@ http_refuse(exchange *x, uint16_t status, const char *content_type, view body)
     http_answer(x, status, content_type, body);
 }
 
+/* ---- long answers: a piece a turn, so that one client's never holds the loop ---- */
+
+void
+http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len)
+{
+    flow      *f = flow_of(x);
+    h2o_req_t *req = req_of(x);
+
+    answer_begin(f, status, content_type);
+    f->sending = false;
+    f->taken = *bytes;
+    *bytes = NULL;
+    f->taken_at = from;
+    f->taken_end = x->is_head ? from : from + len;
+    req->res.content_length = len;
+    h2o_start_response(req, &f->generator);
+    h2o_linklist_insert(&x->at->due, &f->due);
+}
+
+static void
+push_piece(flow *f)
+{
+    size_t      len = (size_t)min_u64(PIECE_LEN, f->taken_end - f->taken_at);
+    h2o_iovec_t piece = h2o_iovec_init(f->taken + f->taken_at, len);
+
+    f->taken_at += len;
+    f->sending = true;
+    f->progress_ms = now_ms();
+    http_touch(f->x.at);
+    h2o_send(req_of(&f->x), &piece, len > 0,
+             f->taken_at == f->taken_end ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+}
+
+void
+http_exchange_push(http *h)
+{
+    for (int i = 0; i < PIECES_A_TURN && !h2o_linklist_is_empty(&h->due); i++) {
+        flow *f = H2O_STRUCT_FROM_MEMBER(flow, due, h->due.next);
+
+        h2o_linklist_unlink(&f->due);
+        push_piece(f);
+    }
+}
+
 /* ---- streams: one buffer is filled while the other is under way ---- */
 
 static void
@@ -442,6 +492,10 @@ on_proceed(h2o_generator_t *generator, h2o_req_t *req)
 
     (void)req;
     f->sending = false;
+    if (f->taken != NULL) {
+        h2o_linklist_insert(&f->x.at->due, &f->due);
+        return;
+    }
     f->under_way.len = 0;
     stream_push(f);
     if (f->slow && f->filling.len < STREAM_HIGH / 2) {

@@ -11,6 +11,8 @@
 enum {
     LINGERERS_MAX = 64,
     STREAMS_MAX = 32, /* HTTP/2: of one connection */
+    BODY_PAD = 16,
+    HEAD_MAX = 65536, /* H2O itself takes some 400 KiB */
 };
 
 /* A connection: what H2O does not keep of it. */
@@ -29,6 +31,12 @@ typedef struct conn {
     bool           doomed;    /* it takes requests back faster than anybody would */
     bool           multiplexed; /* HTTP/2: H2O's own timers hold */
     bool           upgraded;  /* a WebSocket: ws.c's */
+    bool           has_room;  /* http_bulk.c's, from here on: its long body */
+    bool           resting;   /* other long bodies are being read */
+    h2o_linklist_t bulk;      /* of those with long bodies */
+    h2o_linklist_t unwatched; /* of those whose callback is H2O's */
+    h2o_socket_cb  reader;    /* H2O's callback, behind ours */
+    bool          *closed;    /* while it runs: set when it closes the connection */
 } conn;
 
 typedef struct lingerer {
@@ -67,6 +75,10 @@ typedef struct flow { /* an exchange, with its private side */
     bool            stopped; /* the client took it back */
     buffer          filling;
     buffer          under_way;
+    char           *taken; /* a long answer: sent in pieces, one a turn, from taken_at on */
+    size_t          taken_at;
+    size_t          taken_end;
+    h2o_linklist_t  due; /* among those whose next piece may be sent */
 } flow;
 
 struct http {
@@ -81,9 +93,15 @@ struct http {
     bool             touched;
     uint32_t         connections;
     uint64_t         turns;
+    uint64_t         cpu_ns;      /* of the thread, before the last wait */
+    uint64_t         turn_cpu_ns; /* between the last two */
     uint64_t         tick_ms;
     uint64_t         budget_ms;
     h2o_linklist_t   flows;
+    h2o_linklist_t   due;
+    h2o_linklist_t   bulk;
+    h2o_linklist_t   unwatched;
+    h2o_buffer_prototype_t rooms[2]; /* for long bodies */
     h2o_linklist_t   conns;
     h2o_linklist_t  *next_conn; /* where the sweep goes on */
     uint64_t         pass_bytes;     /* of inputs, in the sweep's pass under way, ... */
@@ -101,6 +119,15 @@ now_ms(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static inline uint64_t
+thread_cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
 }
 
 static inline view
@@ -125,7 +152,17 @@ void http_conn_hang_up(h2o_socket_t *sock); /* H2O finds out in the next turn */
 void http_conn_sweep(http *h, uint64_t now); /* some of them: slow ones are closed */
 void http_conn_drop_lingerers(http *h, uint64_t now);
 
+/* ---- http_bulk.c ---- */
+void http_bulk_open(http *h);
+void http_bulk_close(http *h);
+void http_bulk_listen(int fd);
+void http_bulk_watch(conn *c);  /* accepted, or ready for its next request */
+void http_bulk_ends(conn *c);   /* its request has arrived */
+void http_bulk_forget(conn *c); /* it is closed */
+void http_bulk_turn(http *h);   /* before H2O looks for what can be read */
+
 /* ---- http_exchange.c ---- */
+void http_exchange_push(http *h); /* the next pieces of long answers */
 void http_exchange_setup(http *h, h2o_hostconf_t *host); /* everything goes to one handler */
 
 #endif

@@ -1,156 +1,108 @@
 /* ingest.c - POST /ingest: a request body becomes rows in the lanes of the partitions.
  *
- *   body --decoder--> reading --machine? clock?--> sink of its partition
- *                        |                         24-byte rows, in the lane itself; behind them
- *                        |                         names of unknown series and changed units
+ *   body --decoder--> reading --machine? clock?--> sink of its partition (ingest_sink.h)
+ *                        |
  *                        +--> errors of the 207
  *
- *   short body   decoded at once into room reserved in the lanes; all of it is discarded when the
- *                body turns out to be no JSON, or to have too many readings
- *   long body    decoded in slices, one a loop turn, into private memory; sent when it proved sound
+ *   phases of an intake:   COPY ─▶ DECODE ─▶ FORGET ─▶ SEND ─▶ REPLIES ─▶ LIST ─▶ the 207
  *
- * Nothing is sent before the whole body was read.  The 207 leaves when every partition has said
- * STORED; if one does not, the whole request is a 503 (or 507), and what other partitions stored is
- * harmless.
+ * Most bodies are through in one go, their rows decoded into room reserved in the lanes; all of it is discarded when
+ * the body turns out to be no JSON, or to have too many readings.  What would hold the loop for longer goes on in
+ * slices, one a loop turn, tenant by tenant: a tenant with a hundred long bodies has as many slices as one with a
+ * single body.
+ *
+ * Nothing is sent before the whole body was read.  The 207 leaves when every partition has said STORED; if one does
+ * not, the whole request is a 503 (or 507), and what other partitions stored is harmless.
  */
-#include "api/front.h"
+#include "api/ingest_sink.h"
+#include "api/forget.h"
 #include "proto/err.h"
-#include "proto/hash.h"
-#include "proto/readings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
-    SLICED_FROM = 256 << 10, /* bytes of a body that is decoded in slices */
-    SLICE_NS = 250000,
-    SLICE_LOOK = 64,    /* readings between two looks at the clock */
-    READING_MIN = 64,   /* no sound reading is shorter than this, in JSON or MessagePack */
-    NAMES_SLACK = 4096, /* room for names behind the rows of a reservation */
-    MESSAGE_MAX = 512 << 10,
+    SLICED_FROM = 256 << 10, /* bytes of a body that is not tried in one go */
+    SLICE_NS = 200000,
+    SLICE_LOOK = 64,       /* readings between two looks at the clock, */
+    SLICE_BYTES = 32 << 10, /* or bytes */
+    READING_MIN = 64, /* no sound reading is shorter than this, in JSON or MessagePack */
+    COPY_BYTES = 128 << 10,
     PAD = 16,
     KEPT_INTAKES = 64,
+    GIANTS_KEPT = 4,
     ERRORS_MAX = 10000, /* listed in a 207; the rest is only counted, or an answer could be 40 bodies long */
-    UNIT_MAX = 256,
+    HEAD_ROOM = 96,     /* of the 207, in front of its errors */
 };
 #define FUTURE_US (INT64_C(5) * 60 * 1000000)
 #define OLD_US    (INT64_C(3650) * 86400 * 1000000)
 
-typedef struct name { /* one name_row of a sink, and who brought it */
-    uint64_t hash;
-    uint32_t at;      /* offset of the name_row in sink.names */
-    uint32_t row;     /* the first row that needs it */
-    uint32_t reading; /* index in the request */
-    uint32_t sent_as; /* while a private sink is being sent: 1 + its number in the message */
-} name;
-
-typedef struct newcomer { /* a reading of a series that had no number: the budget may refuse it */
-    uint32_t name;
-    uint32_t reading;
-} newcomer;
-
-typedef struct sink {  /* what goes to one partition */
-    uint8_t     *body; /* the reservation in the lane; NULL: rows are private */
-    uint32_t     room; /* of the reservation */
-    ask         *asked;
-    reading_row *rows;
-    uint32_t     row_count;
-    uint32_t     row_room;
-    reading_row *own_rows;
-    uint32_t     own_room;
-    uint8_t     *names;
-    uint32_t     names_len;
-    uint32_t     names_room;
-    name        *name_list;
-    uint32_t     name_count;
-    uint32_t     name_room;
-    uint32_t    *slots; /* open addressing: 1 + index in name_list */
-    uint32_t     slot_count;
-    newcomer    *newcomers;
-    uint32_t     newcomer_count;
-    uint32_t     newcomer_room;
-    uint32_t    *order; /* while a private sink is being sent: the names of a message */
-    uint32_t     order_room;
-    bool         used;
-    bool         limited; /* the partition refused series of it */
-} sink;
-
 enum outcome { GOING_ON, SOUND, SYNTAX, SCHEMA, TOO_MANY, NO_ROOM };
+enum phase { COPY, DECODE, FORGET, SEND, REPLIES, LIST, OVER };
+enum progress { NEXT, MORE, WAITS }; /* the phase is over; there is more to do; or not before a reply */
 
 typedef struct intake intake;
 struct intake {
     intake          *next; /* in the queue of long bodies, or of the kept ones */
     call            *c;
+    sinks           *sinks;
     readings_decoder decoder;
-    enum readings_next (*decode)(readings_decoder *d, reading *out);
+    const struct ingest_format *format;
     uint8_t *copy; /* of a body without readable bytes behind it */
+    size_t   copied;
+    size_t   forgotten; /* bytes of the body whose pages were given back */
     view     body;
     json_out errors;
     uint32_t listed; /* of the rejected ones */
     int64_t  now_us;
+    uint64_t send_until_ns;
     uint32_t readings;
     uint32_t ceiling;
-    uint32_t rows_max;
     uint32_t accepted;
     uint32_t rejected;
-    uint32_t waiting;
     uint32_t durability;
-    bool     in_lanes;
+    uint8_t  phase;
+    uint8_t  outcome; /* of decoding */
+    bool     giant; /* it is kept with the memory of a long body */
     bool     queued;
-    bool     over;
+    bool     stuck; /* in the queue, but until a reply came there is nothing to do */
     /* the machine of the reading before this one */
     view     last_machine;
     uint32_t last_no;
     uint16_t last_part;
-    uint16_t parts;
-    sink     sinks[]; /* one a partition */
 };
 
 struct ingest_jobs {
-    front   *f;
-    intake  *first; /* long bodies, in order of arrival */
-    intake **tail;
-    intake  *kept;
-    uint32_t kept_count;
-    uint16_t parts;
+    front    *f;
+    intake   *first; /* those that go on in slices, in order of arrival */
+    intake  **tail;
+    intake   *kept;
+    uint32_t *under_way; /* pieces of long bodies by partition */
+    uint32_t  kept_count;
+    uint32_t  giants; /* of them */
+    uint32_t  last_tenant;
+    uint16_t  parts;
 };
+
+typedef struct ingest_format {
+    const char *type;
+    void (*start)(readings_decoder *d, view body);
+    enum readings_next (*next)(readings_decoder *d, reading *out);
+    const char *fault;
+    bool        padded;    /* looks behind the end of the body */
+    bool        unlimited; /* by a number of readings: its length bounds it */
+} ingest_format;
+
+static void go_on(intake *in);
 
 /* ---- life of an intake ---- */
 
 static void
-sink_free(sink *s)
-{
-    free(s->own_rows);
-    free(s->names);
-    free(s->name_list);
-    free(s->slots);
-    free(s->newcomers);
-    free(s->order);
-}
-
-static void
 intake_free(intake *in)
 {
-    for (uint16_t p = 0; p < in->parts; p++)
-        sink_free(&in->sinks[p]);
+    sinks_free(in->sinks);
     json_out_free(&in->errors);
     free(in);
-}
-
-static void
-sink_reset(sink *s)
-{
-    s->body = NULL;
-    s->asked = NULL;
-    s->rows = NULL;
-    s->row_count = 0;
-    s->row_room = 0;
-    s->names_len = 0;
-    s->name_count = 0;
-    s->newcomer_count = 0;
-    s->used = false;
-    s->limited = false;
-    if (s->slots != NULL)
-        memset(s->slots, 0, s->slot_count * sizeof *s->slots);
 }
 
 static intake *
@@ -161,19 +113,31 @@ intake_new(ingest_jobs *j, call *c)
     if (in != NULL) {
         j->kept = in->next;
         j->kept_count--;
+        j->giants -= in->giant;
     } else {
-        in = calloc(1, sizeof *in + j->parts * sizeof(sink));
+        in = calloc(1, sizeof *in);
         ASSERT(in != NULL);
-        in->parts = j->parts;
+        in->sinks = sinks_new(j->parts, j->under_way);
     }
     in->c = c;
     in->copy = NULL;
+    in->copied = in->forgotten = 0;
     in->next = NULL;
-    in->readings = in->accepted = in->rejected = in->waiting = in->listed = 0;
-    in->queued = in->over = false;
+    in->readings = in->accepted = in->rejected = in->listed = 0;
+    in->queued = in->stuck = false;
+    in->phase = COPY;
     in->last_machine = (view){ 0 };
     json_reset(&in->errors);
     return in;
+}
+
+static void
+enqueue(ingest_jobs *j, intake *in)
+{
+    in->queued = true;
+    in->next = NULL;
+    *j->tail = in;
+    j->tail = &in->next;
 }
 
 static void
@@ -200,192 +164,30 @@ intake_drop(void *kept)
     if (in->queued)
         unqueue(j, in);
     free(in->copy);
+    in->giant = sinks_rest(in->sinks, j->giants < GIANTS_KEPT);
+    j->giants += in->giant;
     if (j->kept_count >= KEPT_INTAKES) {
+        j->giants -= in->giant;
         intake_free(in);
         return;
-    }
-    for (uint16_t p = 0; p < in->parts; p++) {
-        if (in->sinks[p].own_room > 4096 ||
-            in->sinks[p].names_room > 65536) { /* rare giants are not kept */
-            sink_free(&in->sinks[p]);
-            in->sinks[p] = (sink){ 0 };
-        } else if (in->sinks[p].used) {
-            sink_reset(&in->sinks[p]);
-        }
     }
     in->next = j->kept;
     j->kept = in;
     j->kept_count++;
 }
 
-/* ---- names: series without a number, units that changed ---- */
-
-/* Room for `want` items; memory has a bound by the body's length. */
-static void
-grow(void **at, uint32_t *room, uint32_t want, size_t size)
-{
-    uint32_t more = *room == 0 ? 64 : *room;
-
-    if (want <= *room)
-        return;
-    while (more < want)
-        more *= 2;
-    *at = realloc(*at, more * size);
-    ASSERT(*at != NULL);
-    *room = more;
-}
-
-static bool
-name_is(const sink *s, const name *n, uint64_t hash, const name_row *row, view metric, view unit)
-{
-    const uint8_t *at = s->names + n->at;
-    name_row       have;
-
-    if (n->hash != hash)
-        return false;
-    memcpy(&have, at, sizeof have);
-    return have.machine == row->machine && have.series == row->series &&
-           view_eq(view_of(at + sizeof have, have.metric_len), metric) &&
-           view_eq(view_of(at + sizeof have + have.metric_len, have.unit_len), unit);
-}
-
-static void
-rehash(sink *s)
-{
-    uint32_t count = s->slot_count == 0 ? 64 : s->slot_count * 2;
-
-    free(s->slots);
-    s->slots = calloc(count, sizeof *s->slots);
-    ASSERT(s->slots != NULL);
-    s->slot_count = count;
-    for (uint32_t i = 0; i < s->name_count; i++) {
-        uint64_t at = s->name_list[i].hash & (count - 1);
-
-        while (s->slots[at] != 0)
-            at = (at + 1) & (count - 1);
-        s->slots[at] = i + 1;
-    }
-}
-
-static uint32_t
-append_name(sink *s, const name *n, const name_row *row, view metric, view unit)
-{
-    uint32_t len = (uint32_t)name_row_len(row->metric_len, row->unit_len);
-    uint8_t *at;
-
-    grow((void **)&s->names, &s->names_room, s->names_len + len, 1);
-    grow((void **)&s->name_list, &s->name_room, s->name_count + 1, sizeof *s->name_list);
-    at = s->names + s->names_len;
-    memset(at, 0, len);
-    memcpy(at, row, sizeof *row);
-    memcpy(at + sizeof *row, metric.at, metric.len);
-    if (unit.len > 0)
-        memcpy(at + sizeof *row + metric.len, unit.at, unit.len);
-    s->name_list[s->name_count] = *n;
-    s->name_list[s->name_count].at = s->names_len;
-    s->names_len += len;
-    return s->name_count++;
-}
-
-/* The index of the name row that says this; made when it is not there. */
-static uint32_t
-name_of(sink *s, const name_row *row, const reading *r, uint32_t reading_index)
-{
-    name     n = { .row = s->row_count, .reading = reading_index };
-    uint64_t at;
-
-    n.hash = hash64(row->machine ^ (uint64_t)row->series << 32, r->metric.at, r->metric.len);
-    if (s->name_count * 2 >= s->slot_count)
-        rehash(s);
-    for (at = n.hash & (s->slot_count - 1); s->slots[at] != 0; at = (at + 1) & (s->slot_count - 1))
-        if (name_is(s, &s->name_list[s->slots[at] - 1], n.hash, row, r->metric, r->unit))
-            return s->slots[at] - 1;
-    s->slots[at] = s->name_count + 1;
-    return append_name(s, &n, row, r->metric, r->unit);
-}
-
-/* ---- rows ---- */
-
-static uint64_t
-wait_ns(const call *c)
-{
-    return c->f->options->limits_ingest_wait_ms * UINT64_C(1000000);
-}
-
-/* Room in the lane of partition `part`; false: it is full. */
-static bool
-reserve(intake *in, sink *s, uint16_t part)
-{
-    call    *c = in->c;
-    uint32_t room =
-        (uint32_t)(sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK);
-
-    s->asked = call_expect(c, NULL, true);
-    s->body = ak_ask_reserve(c->f->k, addr_of(KIND_INGEST, part), MSG_READINGS, room, wait_ns(c),
-                             s->asked, &s->asked->corr);
-    if (s->body == NULL) {
-        call_unexpect(s->asked);
-        s->asked = NULL;
-        return false;
-    }
-    s->room = room;
-    s->rows = (reading_row *)(void *)(s->body + sizeof(readings_head));
-    s->row_room = in->rows_max;
-    return true;
-}
-
-static bool
-sink_open(intake *in, sink *s, uint16_t part)
-{
-    s->used = true;
-    if (in->in_lanes)
-        return reserve(in, s, part);
-    s->rows = s->own_rows;
-    s->row_room = s->own_room;
-    return true;
-}
-
-static void
-note_newcomer(sink *s, uint32_t name_index, uint32_t reading_index)
-{
-    grow((void **)&s->newcomers, &s->newcomer_room, s->newcomer_count + 1, sizeof *s->newcomers);
-    s->newcomers[s->newcomer_count++] = (newcomer){ name_index, reading_index };
-}
-
-/* A good reading becomes a row.  False: the lane is full. */
-static bool
-sink_add(intake *in, uint16_t part, uint32_t machine, const reading *r)
-{
-    sink        *s = &in->sinks[part];
-    board       *b = in->c->f->board;
-    name_row     row = { machine, 0, (uint16_t)r->metric.len, (uint16_t)r->unit.len,
-                         in->c->who.tenant };
-    reading_row *to;
-    bool         same_unit = true;
-
-    if (!s->used && !sink_open(in, s, part))
-        return false;
-    if (s->row_count == s->row_room) {
-        ASSERT(!in->in_lanes);
-        grow((void **)&s->own_rows, &s->own_room, s->row_count + 1, sizeof *s->own_rows);
-        s->rows = s->own_rows;
-        s->row_room = s->own_room;
-    }
-    to = &s->rows[s->row_count];
-    row.series = board_series_no(b, part, machine, r->metric, r->unit, &same_unit);
-    *to = (reading_row){ row.series, 0, r->time_us, r->value };
-    if (UNLIKELY(row.series == 0)) {
-        to->series = name_of(s, &row, r, in->readings);
-        to->flags = ROW_NEW;
-        note_newcomer(s, to->series, in->readings);
-    } else if (UNLIKELY(!same_unit)) {
-        name_of(s, &row, r, in->readings);
-    }
-    s->row_count++;
-    return true;
-}
-
 /* ---- judging ---- */
+
+/* The 207's head is put in front of them when its numbers are known. */
+static void
+errors_begin(json_out *j)
+{
+    static const char blank[HEAD_ROOM] = { 0 };
+
+    json_raw(j, view_of(blank, sizeof blank));
+    j->comma = false;
+    json_open(j, '[');
+}
 
 /* False: enough are listed. */
 static bool
@@ -398,7 +200,7 @@ error_open(intake *in, uint32_t index)
         return false;
     in->listed++;
     if (j->len == 0)
-        json_open(j, '[');
+        errors_begin(j);
     json_open(j, '{');
     json_name_int(j, "index", index);
     return true;
@@ -448,7 +250,7 @@ take(intake *in, const reading *r)
 
     if (e == READING_OK || e > READING_UNKNOWN_MACHINE) {
         machine = machine_of(in, r->machine, &part);
-        if (machine == 0 || part >= in->parts)
+        if (machine == 0 || part >= in->c->f->jobs->parts)
             e = READING_UNKNOWN_MACHINE;
     }
     if (e == READING_OK || e > READING_TIME_FUTURE) {
@@ -460,7 +262,7 @@ take(intake *in, const reading *r)
     if (e != READING_OK) {
         reject(in, e, r);
     } else {
-        if (!sink_add(in, part, machine, r))
+        if (!sinks_add(in->sinks, part, machine, r, in->readings))
             return NO_ROOM;
         in->accepted++;
     }
@@ -468,22 +270,25 @@ take(intake *in, const reading *r)
     return GOING_ON;
 }
 
-/* Decodes until the end, or until `until_ns` when it is not 0. */
+/* Decodes until the end, or until `until_ns`. */
 static enum outcome
 decode(intake *in, uint64_t until_ns)
 {
-    reading r;
+    size_t   look_at = readings_offset(&in->decoder) + SLICE_BYTES;
+    uint32_t look_reading = in->readings + SLICE_LOOK;
+    reading  r;
 
     for (;;) {
-        enum outcome o;
+        enum outcome o = GOING_ON;
 
-        switch (in->decode(&in->decoder, &r)) {
+        switch (in->format->next(&in->decoder, &r)) {
         case READINGS_ITEM:
             if (in->readings == in->ceiling)
                 return TOO_MANY;
             o = take(in, &r);
-            if (o != GOING_ON)
-                return o;
+            break;
+        case READINGS_PAUSE:
+            look_at = 0;
             break;
         case READINGS_END:
             return SOUND;
@@ -492,46 +297,33 @@ decode(intake *in, uint64_t until_ns)
         default:
             return SCHEMA;
         }
-        if (until_ns != 0 && in->readings % SLICE_LOOK == 0 && front_now_ns() >= until_ns)
+        if (o != GOING_ON)
+            return o;
+        if (in->readings < look_reading && readings_offset(&in->decoder) < look_at)
+            continue;
+        if (front_now_ns() >= until_ns)
             return GOING_ON;
+        look_reading = in->readings + SLICE_LOOK;
+        look_at = readings_offset(&in->decoder) + SLICE_BYTES;
     }
 }
 
 /* ---- answering ---- */
 
 static void
-add_limit_errors(intake *in)
+send_errors(intake *in)
 {
-    static const char text[] = "Series limit of the tenant reached";
-    json_out         *j = &in->errors;
+    json_out *j = &in->errors;
+    char      head[HEAD_ROOM];
+    int       n = snprintf(head, sizeof head, "{\"accepted_count\":%u,\"rejected_count\":%u,\"errors\":", in->accepted,
+                           in->rejected);
 
-    for (uint16_t p = 0; p < in->parts; p++) {
-        sink *s = &in->sinks[p];
-
-        for (uint32_t i = 0; s->used && s->limited && i < s->newcomer_count; i++) {
-            const uint8_t *at = s->names + s->name_list[s->newcomers[i].name].at;
-            name_row       row;
-            board_machine  m;
-            view           metric;
-            bool           same_unit;
-
-            memcpy(&row, at, sizeof row);
-            metric = view_of(at + sizeof row, row.metric_len);
-            if (board_series_no(in->c->f->board, p, row.machine, metric, (view){ 0 }, &same_unit) !=
-                0)
-                continue;
-            in->accepted--;
-            if (!error_open(in, s->newcomers[i].reading))
-                continue;
-            if (table_read(board_table(in->c->f->board, BOARD_MACHINES, 0), row.machine, &m))
-                json_name_string(j, "machine_identifier",
-                                 board_string(in->c->f->board, BOARD_MACHINES, 0, m.identifier));
-            else
-                json_name_null(j, "machine_identifier");
-            json_name_string(j, "error", view_of(text, sizeof text - 1));
-            json_close(j, '}');
-        }
-    }
+    ASSERT(n > 0 && n < HEAD_ROOM);
+    json_close(j, ']');
+    json_close(j, '}');
+    if (!j->failed)
+        memcpy(j->at + HEAD_ROOM - n, head, (size_t)n);
+    call_send_taken(in->c, 207, j, (size_t)(HEAD_ROOM - n));
 }
 
 static void
@@ -541,29 +333,30 @@ answer_207(intake *in)
     call                    *c = in->c;
     json_out                *j;
 
-    in->over = true;
-    add_limit_errors(in);
-    if (in->errors.len > 0)
-        json_close(&in->errors, ']');
+    in->phase = OVER;
     count_add(c->f->counters, COUNT_READINGS, in->accepted);
     count_add(c->f->counters, COUNT_READINGS_BAD, in->rejected);
+    if (c->x != NULL)
+        http_add_static(c->x, "X-Durability", durability[in->durability % COUNT_OF(durability)]);
+    if (in->errors.len > 0) {
+        send_errors(in);
+        return;
+    }
     j = call_json(c);
     json_open(j, '{');
     json_name_int(j, "accepted_count", in->accepted);
     json_name_int(j, "rejected_count", in->rejected);
     json_name(j, VIEW_LIT("errors"));
-    json_raw(j, in->errors.len > 0 ? view_of(in->errors.at, in->errors.len) : VIEW_LIT("[]"));
+    json_raw(j, VIEW_LIT("[]"));
     json_close(j, '}');
-    j->failed = j->failed || in->errors.failed;
-    if (c->x != NULL)
-        http_add_static(c->x, "X-Durability", durability[in->durability % COUNT_OF(durability)]);
     call_send_json(c, 207);
 }
 
 static void
 give_up(intake *in, int rc)
 {
-    in->over = true;
+    in->phase = OVER;
+    sinks_discard(in->sinks);
     call_unavailable(in->c, KIND_INGEST, rc);
 }
 
@@ -574,8 +367,6 @@ on_stored(call *c, const ak_msg *m)
     int32_t rc = E_LATE;
     stored  done;
 
-    if (in->over)
-        return;
     if (m->type == MSG_STORED && m->len >= sizeof done) {
         memcpy(&done, m->body, sizeof done);
         rc = done.rc;
@@ -584,206 +375,14 @@ on_stored(call *c, const ak_msg *m)
     } else if (m->type == MSG_FAIL && m->len >= sizeof rc) {
         memcpy(&rc, m->body, sizeof rc);
     }
-    if (rc == E_LIMIT)
-        in->sinks[c->reply_tag].limited = true;
-    else if (rc != E_OK) {
+    sinks_stored(in->sinks, c->reply_tag, rc == E_LIMIT);
+    if (in->phase == OVER)
+        return;
+    in->stuck = false;
+    if (rc != E_LIMIT && rc != E_OK)
         give_up(in, rc);
-        return;
-    }
-    if (--in->waiting == 0)
-        answer_207(in);
-}
-
-/* ---- sending ---- */
-
-static void
-fill_head(const intake *in, void *at, uint32_t rows, uint32_t names, uint32_t names_len)
-{
-    readings_head head = { rows, names, names_len, in->c->who.tenant, in->now_us, 0 };
-
-    memcpy(at, &head, sizeof head);
-}
-
-static void
-sink_discard(intake *in, sink *s)
-{
-    if (s->body == NULL)
-        return;
-    ak_discard(in->c->f->k, s->body);
-    call_unexpect(s->asked);
-    s->body = NULL;
-    s->asked = NULL;
-}
-
-static void
-discard_all(intake *in)
-{
-    for (uint16_t p = 0; p < in->parts; p++)
-        sink_discard(in, &in->sinks[p]);
-}
-
-/* More names than the reservation has room for: its rows become private. */
-static void
-sink_spill(intake *in, sink *s)
-{
-    grow((void **)&s->own_rows, &s->own_room, s->row_count, sizeof *s->own_rows);
-    memcpy(s->own_rows, s->rows, s->row_count * sizeof *s->rows);
-    s->rows = s->own_rows;
-    sink_discard(in, s);
-}
-
-static void
-send_reserved(intake *in, sink *s, uint16_t part)
-{
-    uint32_t rows_len = s->row_count * (uint32_t)sizeof(reading_row);
-    uint32_t len = (uint32_t)sizeof(readings_head) + rows_len + s->names_len;
-
-    fill_head(in, s->body, s->row_count, s->name_count, s->names_len);
-    if (s->names_len > 0)
-        memcpy(s->body + sizeof(readings_head) + rows_len, s->names, s->names_len);
-    s->asked->then = on_stored;
-    s->asked->tag = part;
-    in->waiting++;
-    ak_commit(in->c->f->k, s->body, len);
-    s->body = NULL;
-}
-
-typedef struct piece { /* of a private sink: rows [from, until) and the names they need */
-    uint32_t from;
-    uint32_t until;
-    uint32_t names;
-    uint32_t names_len;
-    uint32_t next_name; /* names of changed units go with their first row */
-} piece;
-
-static uint32_t
-name_len_of(const sink *s, uint32_t index)
-{
-    name_row row;
-
-    memcpy(&row, s->names + s->name_list[index].at, sizeof row);
-    return (uint32_t)name_row_len(row.metric_len, row.unit_len);
-}
-
-/* Which name, not in the piece yet, does row i bring along?  -1: none. */
-static int64_t
-wanted_name(const sink *s, piece *p, uint32_t i)
-{
-    const reading_row *r = &s->rows[i];
-
-    if (r->flags & ROW_NEW)
-        return s->name_list[r->series].sent_as == 0 ? (int64_t)r->series : -1;
-    while (p->next_name < s->name_count && s->name_list[p->next_name].row < i)
-        p->next_name++;
-    if (p->next_name < s->name_count && s->name_list[p->next_name].row == i)
-        return p->next_name;
-    return -1;
-}
-
-/* Takes as many rows as a message holds. */
-static void
-piece_cut(sink *s, piece *p, uint32_t max)
-{
-    uint32_t len = sizeof(readings_head);
-
-    for (uint32_t n = 0; n < s->name_count; n++)
-        s->name_list[n].sent_as = 0;
-    p->names = p->names_len = 0;
-    for (p->until = p->from; p->until < s->row_count; p->until++) {
-        int64_t  n = wanted_name(s, p, p->until);
-        uint32_t more = n < 0 ? 0 : name_len_of(s, (uint32_t)n);
-
-        if (len + sizeof(reading_row) + more > max)
-            return;
-        len += (uint32_t)sizeof(reading_row) + more;
-        if (n < 0)
-            continue;
-        grow((void **)&s->order, &s->order_room, p->names + 1, sizeof *s->order);
-        s->order[p->names] = (uint32_t)n;
-        s->name_list[n].sent_as = ++p->names;
-        p->names_len += more;
-    }
-}
-
-static void
-piece_fill(const intake *in, const sink *s, const piece *p, uint8_t *at)
-{
-    uint8_t *names = at + sizeof(readings_head) + (p->until - p->from) * sizeof(reading_row);
-
-    fill_head(in, at, p->until - p->from, p->names, p->names_len);
-    at += sizeof(readings_head);
-    for (uint32_t i = p->from; i < p->until; i++, at += sizeof(reading_row)) {
-        reading_row r = s->rows[i];
-
-        if (r.flags & ROW_NEW)
-            r.series = s->name_list[r.series].sent_as - 1;
-        memcpy(at, &r, sizeof r);
-    }
-    for (uint32_t i = 0; i < p->names; i++) {
-        memcpy(names, s->names + s->name_list[s->order[i]].at, name_len_of(s, s->order[i]));
-        names += name_len_of(s, s->order[i]);
-    }
-}
-
-static bool
-send_private(intake *in, sink *s, uint16_t part)
-{
-    call    *c = in->c;
-    addr     to = addr_of(KIND_INGEST, part);
-    uint32_t max = (uint32_t)min_u64(MESSAGE_MAX, ak_body_max(c->f->k, to));
-    piece    p = { 0 };
-
-    for (; p.from < s->row_count; p.from = p.until) {
-        ask     *a;
-        uint8_t *at;
-        uint32_t len;
-
-        piece_cut(s, &p, max);
-        if (p.until == p.from)
-            return false;
-        len = (uint32_t)(sizeof(readings_head) + (p.until - p.from) * sizeof(reading_row)) +
-              p.names_len;
-        a = call_expect(c, on_stored, true);
-        a->tag = part;
-        at = ak_ask_reserve(c->f->k, to, MSG_READINGS, len, wait_ns(c), a, &a->corr);
-        if (at == NULL) {
-            call_unexpect(a);
-            return false;
-        }
-        piece_fill(in, s, &p, at);
-        ak_commit(c->f->k, at, len);
-        in->waiting++;
-    }
-    return true;
-}
-
-/* The body is sound. */
-static void
-send_all(intake *in)
-{
-    bool ok = true;
-
-    for (uint16_t p = 0; p < in->parts; p++) {
-        sink *s = &in->sinks[p];
-
-        if (s->body != NULL &&
-            sizeof(readings_head) + s->row_count * sizeof(reading_row) + s->names_len > s->room)
-            sink_spill(in, s);
-    }
-    for (uint16_t p = 0; p < in->parts && ok; p++) {
-        sink *s = &in->sinks[p];
-
-        if (s->body != NULL)
-            send_reserved(in, s, p);
-        else if (s->used)
-            ok = send_private(in, s, p);
-    }
-    if (!ok) {
-        discard_all(in);
-        give_up(in, E_FULL);
-    } else if (in->waiting == 0) {
-        answer_207(in);
-    }
+    else if (in->phase == REPLIES)
+        go_on(in);
 }
 
 /* False: answered with 429.  Rejected readings count: they cost as much to judge. */
@@ -795,31 +394,21 @@ within_budget(call *c, uint64_t readings)
     return call_within_limit(c, LIMIT_READINGS, c->who.tenant, rate, readings);
 }
 
+/* The body is unfit. */
 static void
-conclude(intake *in, enum outcome o)
+refuse(intake *in, enum outcome o)
 {
     call       *c = in->c;
     const char *type;
 
-    if (o == SOUND && in->readings > 0) {
-        if (within_budget(c, in->readings)) {
-            send_all(in);
-        } else {
-            in->over = true;
-            discard_all(in);
-        }
-        return;
-    }
-    in->over = true;
-    discard_all(in);
+    in->phase = OVER;
+    sinks_discard(in->sinks);
     switch (o) {
     case SYNTAX:
-        call_fail(c, 400,
-                  in->decode == readings_msgpack_next ? "Request body is not valid MessagePack."
-                                                      : "Request body is not valid JSON.");
+        call_fail(c, 400, in->format->fault);
         break;
     case NO_ROOM:
-        give_up(in, E_FULL);
+        call_unavailable(c, KIND_INGEST, E_FULL);
         break;
     case TOO_MANY:
     case SOUND:
@@ -838,39 +427,182 @@ conclude(intake *in, enum outcome o)
     }
 }
 
-/* ---- the request ---- */
+/* ---- phases ---- */
 
 /* The JSON decoder looks up to 16 bytes past the end. */
-static view
-padded(intake *in)
+static enum progress
+copy(intake *in, uint64_t until_ns)
 {
-    call *c = in->c;
-    view  body = c->bytes;
+    view bytes = in->c->bytes;
+    bool padded = bytes.at == in->c->inflated || (in->c->x != NULL && bytes.at == in->c->x->body.at && in->c->x->body_padded);
 
-    if (body.at == c->x->body.at && c->x->body_padded)
-        return body;
-    in->copy = malloc(body.len + PAD);
-    ASSERT(in->copy != NULL);
-    if (body.len > 0)
-        memcpy(in->copy, body.at, body.len);
-    memset(in->copy + body.len, 0, PAD);
-    return view_of(in->copy, body.len);
+    in->body = bytes;
+    if (in->format->padded && !padded) {
+        if (in->copy == NULL)
+            in->copy = malloc(bytes.len + PAD);
+        ASSERT(in->copy != NULL);
+        while (in->copied < bytes.len) {
+            size_t n = (size_t)min_u64(bytes.len - in->copied, COPY_BYTES);
+
+            memcpy(in->copy + in->copied, bytes.at + in->copied, n);
+            in->copied += n;
+            if (in->copied < bytes.len && front_now_ns() >= until_ns)
+                return MORE;
+        }
+        memset(in->copy + bytes.len, 0, PAD);
+        in->body = view_of(in->copy, bytes.len);
+    }
+    in->format->start(&in->decoder, in->body);
+    in->phase = DECODE;
+    return NEXT;
 }
 
-typedef struct ingest_format {
-    const char *type;
-    void (*start)(readings_decoder *d, view body);
-    enum readings_next (*next)(readings_decoder *d, reading *out);
-    bool padded;    /* looks behind the end of the body */
-    bool unlimited; /* by a number of readings: its length bounds it */
-} ingest_format;
+/* And not the HTTP library's, which keeps it for the next. */
+static bool
+is_ours(const intake *in)
+{
+    return in->body.at == in->copy || in->body.at == in->c->inflated;
+}
+
+static enum progress
+decode_on(intake *in, uint64_t until_ns)
+{
+    in->outcome = (uint8_t)decode(in, until_ns);
+    in->last_machine = (view){ 0 }; /* a machine may be deleted before the next slice */
+    if (in->outcome == GOING_ON) {
+        sinks_leave_lanes(in->sinks);
+        if (is_ours(in) && !in->decoder.walking) /* else what it holds on to may be far behind */
+            in->forgotten = forget_some(in->body, in->forgotten, readings_offset(&in->decoder));
+        return MORE;
+    }
+    in->phase = FORGET;
+    return NEXT;
+}
+
+static enum progress
+forget_on(intake *in, uint64_t until_ns)
+{
+    while (is_ours(in) && in->body.len >= FORGET_FROM && in->forgotten < in->body.len) {
+        in->forgotten = forget_some(in->body, in->forgotten, in->body.len);
+        if (front_now_ns() >= until_ns)
+            return MORE;
+    }
+    if (in->outcome != SOUND || in->readings == 0) {
+        refuse(in, in->outcome);
+    } else if (!within_budget(in->c, in->readings)) {
+        in->phase = OVER;
+        sinks_discard(in->sinks);
+    } else {
+        in->send_until_ns = front_now_ns() + in->c->f->options->limits_ingest_wait_ms * UINT64_C(1000000);
+        in->phase = SEND;
+    }
+    return NEXT;
+}
+
+static enum progress
+send_on(intake *in, uint64_t until_ns)
+{
+    for (;;) {
+        switch (sinks_send(in->sinks, on_stored)) {
+        case SENT:
+            in->phase = REPLIES;
+            return NEXT;
+        case SENDING:
+            if (front_now_ns() >= until_ns)
+                return MORE;
+            break;
+        default: /* no room now */
+            if (front_now_ns() < in->send_until_ns)
+                return WAITS;
+            give_up(in, E_FULL);
+            return NEXT;
+        }
+    }
+}
+
+static enum progress
+replies(intake *in, uint64_t until_ns)
+{
+    (void)until_ns;
+    if (sinks_waiting(in->sinks) > 0)
+        return WAITS;
+    in->phase = LIST;
+    return NEXT;
+}
+
+static void
+reject_newcomer(intake *in, const newcomer_seen *n)
+{
+    static const char text[] = "Series limit of the tenant reached";
+    board            *b = in->c->f->board;
+    json_out         *j = &in->errors;
+    board_machine     m;
+
+    in->accepted--;
+    if (!error_open(in, n->reading))
+        return;
+    if (table_read(board_table(b, BOARD_MACHINES, 0), n->machine, &m))
+        json_name_string(j, "machine_identifier", board_string(b, BOARD_MACHINES, 0, m.identifier));
+    else
+        json_name_null(j, "machine_identifier");
+    json_name_string(j, "error", view_of(text, sizeof text - 1));
+    json_close(j, '}');
+}
+
+static enum progress
+list(intake *in, uint64_t until_ns)
+{
+    newcomer_seen n;
+
+    for (uint32_t looked = 1; sinks_next_newcomer(in->sinks, &n); looked++) {
+        if (n.refused)
+            reject_newcomer(in, &n);
+        if (looked % SLICE_LOOK == 0 && front_now_ns() >= until_ns)
+            return MORE;
+    }
+    answer_207(in);
+    return NEXT;
+}
+
+/* As far as it comes. */
+static enum progress
+advance(intake *in, uint64_t until_ns)
+{
+    static enum progress (*const phases[])(intake *in, uint64_t until_ns) = {
+        [COPY] = copy, [DECODE] = decode_on, [FORGET] = forget_on, [SEND] = send_on, [REPLIES] = replies, [LIST] = list,
+    };
+    enum progress p = NEXT;
+
+    while (p == NEXT && in->phase != OVER)
+        p = phases[in->phase](in, until_ns);
+    return p;
+}
+
+static void
+go_on(intake *in)
+{
+    ingest_jobs  *j = in->c->f->jobs;
+    enum progress p = advance(in, front_now_ns() + SLICE_NS);
+    bool          again = in->phase != OVER && in->phase != REPLIES;
+
+    in->stuck = p == WAITS;
+    if (again && !in->queued)
+        enqueue(j, in);
+    else if (!again && in->queued)
+        unqueue(j, in);
+}
+
+/* ---- the request ---- */
+
+#define NOT_JSON    "Request body is not valid JSON."
+#define NOT_MSGPACK "Request body is not valid MessagePack."
 
 static const ingest_format formats[] = {
-    { "application/json", readings_json_start, readings_json_next, true, false },
-    { "application/msgpack", readings_msgpack_start, readings_msgpack_next, false, false },
-    { "application/x-msgpack", readings_msgpack_start, readings_msgpack_next, false, false },
-    { "application/x-ndjson", readings_ndjson_start, readings_json_next, true, true },
-    { "application/jsonl", readings_ndjson_start, readings_json_next, true, true },
+    { "application/json", readings_json_start, readings_json_next, NOT_JSON, true, false },
+    { "application/msgpack", readings_msgpack_start, readings_msgpack_next, NOT_MSGPACK, false, false },
+    { "application/x-msgpack", readings_msgpack_start, readings_msgpack_next, NOT_MSGPACK, false, false },
+    { "application/x-ndjson", readings_ndjson_start, readings_json_next, NOT_JSON, true, true },
+    { "application/jsonl", readings_ndjson_start, readings_json_next, NOT_JSON, true, true },
 };
 
 /* No type at all: JSON. */
@@ -884,27 +616,12 @@ format_of(view type)
 }
 
 static void
-start_decoder(intake *in, const ingest_format *format)
-{
-    in->body = format->padded ? padded(in) : in->c->bytes;
-    in->decode = format->next;
-    format->start(&in->decoder, in->body);
-}
-
-static void
-enqueue(ingest_jobs *j, intake *in)
-{
-    in->queued = true;
-    *j->tail = in;
-    j->tail = &in->next;
-}
-
-static void
 post_ingest(call *c)
 {
     const options       *o = c->f->options;
     ingest_jobs         *j = c->f->jobs;
     const ingest_format *format = format_of(call_header(c, "content-type"));
+    bool                 sliced = c->bytes.len > SLICED_FROM;
     intake              *in;
 
     if (format == NULL) {
@@ -918,34 +635,47 @@ post_ingest(call *c)
     in = intake_new(j, c);
     call_keep(c, in, intake_drop);
     in->now_us = front_wall_us();
+    in->format = format;
     in->ceiling = format->unlimited ? UINT32_MAX : (uint32_t)o->limits_readings_per_request;
-    in->rows_max = (uint32_t)min_u64(in->ceiling, c->bytes.len / READING_MIN + 1);
     in->durability = o->storage_durability;
-    in->in_lanes =
-        c->bytes.len <= SLICED_FROM &&
-        sizeof(readings_head) + in->rows_max * sizeof(reading_row) + NAMES_SLACK <= MESSAGE_MAX;
-    start_decoder(in, format);
-    if (c->bytes.len > SLICED_FROM)
+    (void)sinks_begin(in->sinks, c, in->now_us, (uint32_t)min_u64(in->ceiling, c->bytes.len / READING_MIN + 1), !sliced);
+    if (sliced)
         enqueue(j, in);
     else
-        conclude(in, decode(in, 0));
+        go_on(in);
+}
+
+/* Whose turn it is: of the tenant after the one before, what came first. */
+static intake *
+choose(const ingest_jobs *j)
+{
+    intake  *best = NULL;
+    uint32_t best_far = 0;
+
+    for (intake *in = j->first; in != NULL; in = in->next) {
+        uint32_t far = in->c->who.tenant - j->last_tenant - 1;
+
+        if (in->stuck || (best != NULL && far >= best_far))
+            continue;
+        best = in;
+        best_far = far;
+    }
+    return best;
 }
 
 bool
 ingest_turn(ingest_jobs *j)
 {
-    intake      *in = j->first;
-    enum outcome o;
+    intake *in = j->first == NULL ? NULL : choose(j);
 
-    if (in == NULL)
+    if (in == NULL) {
+        for (in = j->first; in != NULL; in = in->next)
+            in->stuck = false; /* the next turn comes with a reply, or to see that it is too late */
         return false;
-    o = decode(in, front_now_ns() + SLICE_NS);
-    in->last_machine = (view){ 0 }; /* a machine may be deleted before the next slice */
-    if (o != GOING_ON) {
-        unqueue(j, in);
-        conclude(in, o);
     }
-    return j->first != NULL;
+    j->last_tenant = in->c->who.tenant;
+    go_on(in);
+    return j->first != NULL && choose(j) != NULL;
 }
 
 ingest_jobs *
@@ -957,6 +687,8 @@ ingest_new(front *f)
         return NULL;
     j->f = f;
     j->parts = ak_parts(f->k, KIND_INGEST);
+    j->under_way = calloc(max_u64(j->parts, 1), sizeof *j->under_way);
+    ASSERT(j->under_way != NULL);
     j->tail = &j->first;
     return j;
 }
@@ -970,6 +702,7 @@ ingest_free(ingest_jobs *j)
         next = in->next;
         intake_free(in);
     }
+    free(j->under_way);
     free(j);
 }
 

@@ -2,7 +2,7 @@
  *
  * The files of shared memory are read as `haltless top` reads them: no actor is asked, so what a dead or a busy one
  * counted is there too.  A histogram's `le` are (4^n * 1024 - 1) ns: borders of its own buckets, so the sums
- * are exact.
+ * are exact.  It takes a millisecond and more, in a helper thread: what is read of the kernel never changes.
  */
 #include "api/metrics.h"
 
@@ -281,22 +281,22 @@ add_fault(void *ctx, const char *name, const fault *f)
 }
 
 size_t
-metrics_write(front *f, char **out)
+metrics_write(ak *k, uint32_t connections, char **out)
 {
     actor    actors[ACTORS_MAX];
-    uint32_t n = open_actors(f->k, actors);
+    uint32_t n = open_actors(k, actors);
     text     t = { 0 };
 
     add_info(&t, actors, n);
     add_states(&t, actors, n);
-    add_lanes(&t, f->k, actors, n);
+    add_lanes(&t, k, actors, n);
     add_counters(&t, actors, n);
     add_histograms(&t, actors, n);
     head(&t, "faults_total", "counter", "distinct errors and warnings; `haltless top --errors` has their text");
-    faults_each(ak_run_dir(f->k), add_fault, &t);
+    faults_each(ak_run_dir(k), add_fault, &t);
     head(&t, "http_connections", "gauge", "client connections open now");
-    line(&t, "haltless_http_connections{actor=\"front\",part=\"%u\"} %u\n", f->number,
-         http_connections(f->http));
+    line(&t, "haltless_http_connections{actor=\"front\",part=\"%u\"} %u\n", addr_part(ak_self(k)),
+         connections);
     for (uint32_t i = 0; i < n; i++)
         counters_close(&actors[i].counters);
     *out = t.at;

@@ -4,7 +4,7 @@
 
 #include "api/front.h"
 
-/* Its length; *text is the caller's to free. */
-size_t metrics_write(front *f, char **text);
+/* Its length; *text is the caller's to free.  By any thread of the front: k is only asked for what never changes. */
+size_t metrics_write(ak *k, uint32_t connections, char **text);
 
 #endif

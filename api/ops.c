@@ -106,14 +106,42 @@ get_ready(call *c)
 
 /* ---- /metrics ---- */
 
+typedef struct metrics_job {
+    help     h;
+    ak      *k;
+    uint32_t connections;
+    char    *text;
+    size_t   len;
+} metrics_job;
+
+static void
+write_metrics(help *h)
+{
+    metrics_job *job = (metrics_job *)(void *)h;
+
+    job->len = metrics_write(job->k, job->connections, &job->text);
+}
+
+static void
+have_metrics(help *h, bool wanted)
+{
+    metrics_job *job = (metrics_job *)(void *)h;
+
+    if (wanted)
+        call_send_text(h->c, 200, "text/plain; version=0.0.4; charset=utf-8", view_of(job->text, job->len));
+    free(job->text);
+    free(job);
+}
+
 static void
 get_metrics(call *c)
 {
-    char *text = NULL;
-    size_t len = metrics_write(c->f, &text);
+    metrics_job *job = malloc(sizeof *job);
 
-    call_send_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", view_of(text, len));
-    free(text);
+    ASSERT(job != NULL);
+    *job = (metrics_job){ .h = { c, write_metrics, have_metrics }, .k = c->f->k, .connections = http_connections(c->f->http) };
+    if (!call_help(&job->h))
+        free(job);
 }
 
 extern const route ops_routes[];

@@ -28,6 +28,8 @@ enum {
     CURSOR_ANCHOR_LEN = 17, /* version, time, anchor */
     CURSOR_V1 = 1,
     CURSOR_ANCHOR = 2,
+    LATEST_AT_ONCE = 200, /* series of a machine whose newest values are said without help */
+    LATEST_TEXT = 256 << 20,
 };
 #define DAY_US    (INT64_C(86400) * 1000000)
 #define NO_CURSOR INT64_MIN
@@ -63,50 +65,46 @@ find_machine(call *c, board_machine *m)
     return false;
 }
 
+/* Those of a machine; NULL: there are more than `most`. */
 static latest_row *
-collect_latest(const board *b, const board_machine *m, size_t *count)
+collect_latest(const board *b, const board_machine *m, size_t most, size_t *count)
 {
-    latest_row *rows = NULL;
-    size_t      room = 0;
-    uint32_t    most = table_count(board_table(b, BOARD_SERIES, m->part));
+    latest_row *rows = malloc(64 * sizeof *rows);
+    size_t      room = 64;
+    uint32_t    all = table_count(board_table(b, BOARD_SERIES, m->part));
     uint32_t    s = board_machine_first_series(b, m->part, m->no);
 
     *count = 0;
-    for (uint32_t i = 0; s != 0 && i < most; i++, s = board_next_series(b, m->part, s)) {
+    for (uint32_t i = 0; s != 0 && i < all; i++, s = board_next_series(b, m->part, s)) {
         board_series series;
         latest_row   row;
 
+        if (i == most) {
+            free(rows);
+            return NULL;
+        }
         if (!board_latest_of(b, m->part, s, &row.last) ||
             !table_read(board_table(b, BOARD_SERIES, m->part), s, &series))
             continue;
         row.metric = board_string(b, BOARD_SERIES, m->part, series.metric);
         row.unit = board_string(b, BOARD_SERIES, m->part, series.unit);
         if (*count == room) {
-            room = room == 0 ? 64 : room * 2;
+            room *= 2;
             rows = realloc(rows, room * sizeof *rows);
-            ASSERT(rows != NULL);
         }
+        ASSERT(rows != NULL);
         rows[(*count)++] = row;
     }
     return rows;
 }
 
 static void
-get_latest(call *c)
+write_latest(json_out *j, const board_machine *m, latest_row *rows, size_t count)
 {
-    board_machine m;
-    latest_row   *rows;
-    size_t        count;
-    json_out     *j;
-
-    if (!find_machine(c, &m))
-        return;
-    rows = collect_latest(c->f->board, &m, &count);
     if (count > 1)
         qsort(rows, count, sizeof *rows, compare_latest);
-    j = call_json(c);
     json_open(j, '{');
-    json_name_uuid(j, "machine_id", &m.id);
+    json_name_uuid(j, "machine_id", &m->id);
     json_name(j, VIEW_LIT("readings"));
     json_open(j, '[');
     for (size_t i = 0; i < count; i++) {
@@ -120,6 +118,63 @@ get_latest(call *c)
     json_close(j, ']');
     json_close(j, '}');
     free(rows);
+}
+
+/* A machine of thousands of series: a helper thread reads the board as well as the loop does. */
+typedef struct latest_job {
+    help          h;
+    const board  *b;
+    board_machine m;
+    json_out      text;
+} latest_job;
+
+static void
+write_many_latest(help *h)
+{
+    latest_job *job = (latest_job *)(void *)h;
+    size_t      count;
+    latest_row *rows = collect_latest(job->b, &job->m, SIZE_MAX, &count);
+
+    write_latest(&job->text, &job->m, rows, count);
+}
+
+static void
+have_many_latest(help *h, bool wanted)
+{
+    latest_job *job = (latest_job *)(void *)h;
+
+    if (wanted)
+        call_send_taken(h->c, 200, &job->text, 0);
+    json_out_free(&job->text);
+    free(job);
+}
+
+static void
+get_many_latest(call *c, const board_machine *m)
+{
+    latest_job *job = malloc(sizeof *job);
+
+    ASSERT(job != NULL);
+    *job = (latest_job){ .h = { c, write_many_latest, have_many_latest }, .b = c->f->board, .m = *m, .text = { .max = LATEST_TEXT } };
+    if (!call_help(&job->h))
+        free(job);
+}
+
+static void
+get_latest(call *c)
+{
+    board_machine m;
+    latest_row   *rows;
+    size_t        count;
+
+    if (!find_machine(c, &m))
+        return;
+    rows = collect_latest(c->f->board, &m, LATEST_AT_ONCE, &count);
+    if (rows == NULL) {
+        get_many_latest(c, &m);
+        return;
+    }
+    write_latest(call_json(c), &m, rows, count);
     call_send_json(c, 200);
 }
 

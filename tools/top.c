@@ -127,6 +127,8 @@ TIME_CELL(handle_999, HIST_HANDLING, 0.999)
 TIME_CELL(flush_50, HIST_FLUSH, 0.5)
 TIME_CELL(flush_99, HIST_FLUSH, 0.99)
 TIME_CELL(flush_999, HIST_FLUSH, 0.999)
+TIME_CELL(turn_99, HIST_TURN, 0.99)
+TIME_CELL(turn_most, HIST_TURN, 1)
 
 #define TYPE_TIME_CELL(name_, field_, q_)                                                          \
     static void name_(const top *t, const void *row, char out[CELL_MAX])                           \
@@ -248,7 +250,8 @@ static const column actor_columns[] = {
     { "p99.9", 6, 6, queue_999 },         { "HDL p50", 8, 3, handle_50 },
     { "p99", 5, 1, handle_99 },           { "p99.9", 6, 6, handle_999 },
     { "FLU p99", 8, 2, flush_99 },        { "p50", 5, 6, flush_50 },
-    { "p99.9", 6, 7, flush_999 },         { 0 },
+    { "p99.9", 6, 7, flush_999 },         { "TURN p99", 9, 6, turn_99 },
+    { "max", 6, 6, turn_most },           { 0 },
 };
 
 static const column lane_columns[] = {

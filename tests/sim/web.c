@@ -208,6 +208,13 @@ http_turn(http *h, uint64_t wait_ns)
     (void)reap(h);
 }
 
+uint64_t
+http_turn_cpu_ns(const http *h)
+{
+    (void)h;
+    return 0;
+}
+
 int
 http_watch(http *h, int fd)
 {
@@ -346,6 +353,14 @@ http_answer(exchange *x, uint16_t status, const char *content_type, view body)
     x->answered = true;
     append(f, body);
     end(f, status);
+}
+
+void
+http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len)
+{
+    http_answer(x, status, content_type, view_of(*bytes + from, len));
+    free(*bytes);
+    *bytes = NULL;
 }
 
 void
