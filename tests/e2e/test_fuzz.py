@@ -133,7 +133,7 @@ class Maker:
         elif kind == 4:
             try:
                 body, headers["Content-Type"] = msgpack.packb(json.loads(body)), "application/msgpack"
-            except (ValueError, OverflowError):
+            except (ValueError, OverflowError, RecursionError):
                 pass
         return body
 
