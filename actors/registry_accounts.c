@@ -1,4 +1,4 @@
-/* registry_accounts.c - tenants, users, log-in sessions, blocked access tokens.
+/* registry_accounts.c - users, log-in sessions, blocked access tokens.
  *
  * A refresh token is 16 bytes of its family's identity and 32 random bytes, as base64url.  A family keeps keyed
  * hashes of the token in use and of the one before:
@@ -21,23 +21,6 @@ enum { TOKEN_RAW = 48, TOKEN_TEXT = 64 };
 #define EMAIL_TAKEN "A user with this email already exists."
 
 /* ---- stored forms ---- */
-static void
-store_tenant(registry *r, const reg_tenant *t)
-{
-    pack p;
-
-    pack_init(&p);
-    pack_map(&p, 5);
-    pack_name_uuid(&p, "id", &t->id);
-    pack_name_str(&p, "name", t->name);
-    pack_name_int(&p, "tier", t->tier);
-    pack_name_int(&p, "subscription", t->subscription);
-    pack_name_int(&p, "created", t->created_us);
-    reg_put_no(r, REG_TENANTS, t->no, &p);
-    pack_fini(&p);
-    reg_touch(r, BOARD_TENANTS, (void *)(uintptr_t)t);
-}
-
 static void
 store_user(registry *r, reg_user *u)
 {
@@ -135,26 +118,6 @@ void_tokens(registry *r, reg_user *u)
 
 /* ---- loading ---- */
 static int
-load_tenant(registry *r, view key, const msgpack_object *map)
-{
-    reg_tenant *t = calloc(1, sizeof *t);
-
-    ASSERT(t != NULL);
-    if (key.len != 4 || load_be32(key.at) == 0 || !pack_get_uuid(map, "id", &t->id)) {
-        free(t);
-        return E_BAD;
-    }
-    t->no = load_be32(key.at);
-    t->tier = (uint8_t)reg_stored_int(map, "tier", TIER_ENTERPRISE);
-    t->subscription = (uint8_t)reg_stored_int(map, "subscription", 0);
-    t->created_us = reg_stored_int(map, "created", 0);
-    reg_stored_text(map, "name", &t->name);
-    reg_set_numbered(&r->tenants, t->no, t);
-    reg_enter(r, NOUN_TENANT, &t->id, t);
-    return E_OK;
-}
-
-static int
 load_user(registry *r, view key, const msgpack_object *map)
 {
     reg_user *u = calloc(1, sizeof *u);
@@ -233,10 +196,8 @@ load_blocked(registry *r, view key, const msgpack_object *map)
 int
 reg_accounts_load(registry *r)
 {
-    int rc = reg_scan(r, REG_TENANTS, load_tenant);
+    int rc = reg_scan(r, REG_USERS, load_user);
 
-    if (rc == E_OK)
-        rc = reg_scan(r, REG_USERS, load_user);
     if (rc == E_OK)
         rc = reg_scan(r, REG_SESSIONS, load_session);
     return rc == E_OK ? reg_scan(r, REG_BLOCKED, load_blocked) : rc;
@@ -254,23 +215,6 @@ free_user(reg_user *u)
     free(u);
 }
 
-static void
-free_tenant(reg_tenant *t)
-{
-    if (t == NULL)
-        return;
-    reg_text_fini(&t->name);
-    reg_list_fini(&t->users);
-    reg_list_fini(&t->keys);
-    reg_list_fini(&t->machines);
-    reg_list_fini(&t->groups);
-    reg_list_fini(&t->rules);
-    reg_list_fini(&t->alerts);
-    reg_list_fini(&t->channels);
-    reg_list_fini(&t->escalations);
-    free(t);
-}
-
 void
 reg_accounts_free(registry *r)
 {
@@ -278,26 +222,14 @@ reg_accounts_free(registry *r)
         free_session(r->all_sessions.at[i]);
     for (uint32_t i = 0; i < r->users.count; i++)
         free_user(r->users.at[i]);
-    for (uint32_t i = 0; i < r->tenants.count; i++)
-        free_tenant(r->tenants.at[i]);
     for (uint32_t i = 0; i < r->blocked.count; i++)
         free(r->blocked.at[i]);
     reg_list_fini(&r->all_sessions);
     reg_list_fini(&r->users);
-    reg_list_fini(&r->tenants);
     reg_list_fini(&r->blocked);
 }
 
 /* ---- the board ---- */
-int
-reg_show_tenant(registry *r, const reg_tenant *t)
-{
-    board_tenant b = { .id = t->id, .no = t->no, .flags = BOARD_LIVE, .tier = t->tier, .subscription = t->subscription,
-                       .event_seq = t->event_seq };
-
-    return board_put_tenant(r->board, &b);
-}
-
 int
 reg_show_user(registry *r, const reg_user *u)
 {
@@ -427,23 +359,6 @@ make_user(registry *r, reg_tenant *t, view email, view full_name, view password_
     return u;
 }
 
-static reg_tenant *
-make_tenant(registry *r, view name)
-{
-    reg_tenant *t = calloc(1, sizeof *t);
-
-    ASSERT(t != NULL);
-    crypto_uuid4(&t->id);
-    t->no = (uint32_t)reg_next(r, NEXT_TENANT);
-    t->tier = TIER_ENTERPRISE;
-    t->created_us = r->now_us;
-    reg_text_set(&t->name, name);
-    reg_set_numbered(&r->tenants, t->no, t);
-    reg_enter(r, NOUN_TENANT, &t->id, t);
-    store_tenant(r, t);
-    return t;
-}
-
 static uint16_t
 may_register(reg_call *c)
 {
@@ -470,7 +385,7 @@ op_register(reg_call *c)
 
     if (bad != 0)
         return bad;
-    c->tenant = make_tenant(c->r, reg_trim(reg_text(c, "tenant_name")));
+    c->tenant = reg_tenant_new(c->r, reg_trim(reg_text(c, "tenant_name")));
     c->user = make_user(c->r, c->tenant, reg_trim(reg_text(c, "email")), reg_trim(reg_text(c, "full_name")),
                         reg_text(c, "password_hash"));
     c->user->role = ROLE_ADMIN;
@@ -685,7 +600,7 @@ pack_me(pack *p, const reg_user *u)
     pack_name_bool(p, "is_active", u->active);
     pack_name_bool(p, "mfa_enabled", false);
     pack_name_bool(p, "onboarding_completed", u->onboarded);
-    pack_name_str(p, "subscription_status", u->tenant->subscription == 0 ? VIEW_LIT("active") : VIEW_LIT("inactive"));
+    pack_name_str(p, "subscription_status", reg_subscription_word(u->tenant));
     pack_name_str(p, "subscription_tier", view_str(tier_words[u->tenant->tier]));
     pack_name_time(p, "created_at", u->created_us);
 }

@@ -338,6 +338,7 @@ typedef struct reg_op_fn {
     reg_fn  *fn;
 } reg_op_fn;
 
+extern const reg_op_fn reg_tenant_ops[];
 extern const reg_op_fn reg_account_ops[];
 extern const reg_op_fn reg_user_ops[];
 extern const reg_op_fn reg_key_ops[];
@@ -397,7 +398,8 @@ typedef int reg_load_fn(registry *r, view key, const msgpack_object *map);
 NODISCARD int reg_scan(registry *r, enum reg_family family, reg_load_fn *fn);
 
 /* ---- nouns: loading, in this order ---- */
-NODISCARD int reg_accounts_load(registry *r); /* tenants, users, sessions, blocked */
+NODISCARD int reg_tenants_load(registry *r);
+NODISCARD int reg_accounts_load(registry *r); /* users, sessions, blocked */
 NODISCARD int reg_keys_load(registry *r);
 NODISCARD int reg_groups_load(registry *r);
 NODISCARD int reg_machines_load(registry *r);
@@ -407,6 +409,7 @@ NODISCARD int reg_audit_load(registry *r);
 NODISCARD int reg_channels_load(registry *r);    /* before the outbox and escalations */
 NODISCARD int reg_escalations_load(registry *r);
 NODISCARD int reg_outbox_load(registry *r);
+void reg_tenants_free(registry *r);
 void reg_accounts_free(registry *r);
 void reg_keys_free(registry *r);
 void reg_machines_free(registry *r);
@@ -418,6 +421,8 @@ void reg_escalations_free(registry *r);
 void reg_channels_free(registry *r);
 
 /* Record to board, after the commit. */
+reg_tenant *reg_tenant_new(registry *r, view name);
+view        reg_subscription_word(const reg_tenant *t);
 NODISCARD int reg_show_tenant(registry *r, const reg_tenant *t);
 NODISCARD int reg_show_user(registry *r, const reg_user *u);
 NODISCARD int reg_show_blocked(registry *r, const reg_blocked *b);

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const reg_op_fn *const op_lists[] = { reg_account_ops, reg_user_ops, reg_key_ops,
+static const reg_op_fn *const op_lists[] = { reg_tenant_ops, reg_account_ops, reg_user_ops, reg_key_ops,
                                              reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops,
                                              reg_alert_act_ops, reg_channel_ops, reg_outbox_ops,
                                              reg_escalation_ops, reg_event_ops };
@@ -310,7 +310,8 @@ raise_counters(registry *r)
 static int
 load(registry *r)
 {
-    static int (*const steps[])(registry *) = { load_counters,     reg_accounts_load, reg_events_load, reg_keys_load,   reg_groups_load,
+    static int (*const steps[])(registry *) = { load_counters,     reg_tenants_load,     reg_accounts_load,
+                                                reg_events_load,   reg_keys_load,        reg_groups_load,
                                                 reg_machines_load, reg_rules_load,    reg_alerts_load, reg_audit_load,
                                                 reg_channels_load, reg_escalations_load, reg_outbox_load };
 
@@ -335,6 +336,7 @@ unload(registry *r)
     reg_groups_free(r);
     reg_keys_free(r);
     reg_accounts_free(r);
+    reg_tenants_free(r);
     reg_index_fini(&r->by_uuid);
     reg_index_fini(&r->by_email);
     reg_index_fini(&r->by_identifier);

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define NOT_OURS "Invalid authentication token."
 #define COOKIE_RULES "; HttpOnly; SameSite=Strict; Path=/api/v1/auth; Max-Age="
 
 enum { BODY_MAX = 16384, SLOW_MS = 10000 };
@@ -328,7 +327,7 @@ post_refresh(call *c)
     pack p;
 
     if (token.len == 0) {
-        call_fail(c, 401, NOT_OURS);
+        call_fail(c, 401, "Authentication is required.");
         return;
     }
     pack_init(&p);

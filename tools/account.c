@@ -22,8 +22,8 @@ account_data_dir(int argc, char **argv, const char *config)
     return dir;
 }
 
-static void
-json_print(view packed)
+void
+account_print_json(view packed)
 {
     json_out j = { 0 };
 
@@ -97,7 +97,7 @@ account_ask(const char *who, const char *data_dir, uint16_t op, view params,
         if (status >= 400)
             result = refused(who, status, pack_root(&doc));
         else if (json)
-            json_print(pack_view(&reply));
+            account_print_json(pack_view(&reply));
         else
             members_print(pack_root(&doc), members);
         pack_doc_close(&doc);

@@ -1,4 +1,4 @@
-/* account.h - what `user` and `key` share: where the data is, and printing what the registry
+/* account.h - what `user`, `tenant` and `key` share: where the data is, and printing what the registry
  * answered. */
 #ifndef HALTLESS_TOOLS_ACCOUNT_H
 #define HALTLESS_TOOLS_ACCOUNT_H
@@ -13,5 +13,7 @@ char *account_data_dir(int argc, char **argv, const char *config);
  * a line; all of it as JSON when wanted.  Returns the exit status. */
 int account_ask(const char *who, const char *data_dir, uint16_t op, view params,
                 const char *const *members, bool json);
+
+void account_print_json(view packed); /* a MessagePack value, as a line */
 
 #endif

@@ -9,7 +9,7 @@ typedef int command_fn(int argc, char **argv);
 
 command_fn cmd_actor, cmd_backup, cmd_restore, cmd_stats, cmd_verify, cmd_bench,
     cmd_check_config, cmd_demo, cmd_doctor, cmd_export, cmd_import, cmd_key, cmd_keygen,
-    cmd_lane, cmd_secrets, cmd_serve, cmd_top, cmd_user, cmd_version;
+    cmd_lane, cmd_secrets, cmd_serve, cmd_tenant, cmd_top, cmd_user, cmd_version;
 command_fn cmd_dead;
 
 typedef struct command {

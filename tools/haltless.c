@@ -18,6 +18,7 @@ const command commands[] = {
     { "trace", cmd_trace, "follows one request through the actors; running or killed" },
     { "lane", cmd_lane, "lane dump, lane follow: the messages between two actors" },
     { "user", cmd_user, "user add, user passwd: makes a user, or a tenant with its first one; sets a password" },
+    { "tenant", cmd_tenant, "tenant list, tenant set: which limits hold for a tenant, and whether it may come in" },
     { "key", cmd_key, "key add: makes an API key" },
     { "keygen", cmd_keygen, "makes the key pair of a node, for a topology of several" },
     { "export", cmd_export, "readings into a file, CSV or JSON lines" },

@@ -112,6 +112,7 @@ def test_refresh_rotates_and_reuse_ends_the_family(server):
     second = t.http.cookies.get("refresh_token")
     assert second and second != first
     bare = requests.post(server.api + "/auth/refresh")
+    assert bare.json() == {"detail": "Authentication is required."}
     assert bare.status_code == 401
     # Two tabs: within 10 s the used one gets the same answer.
     again = requests.post(server.api + "/auth/refresh", cookies={"refresh_token": first})
@@ -357,6 +358,66 @@ def test_a_forgotten_password_is_set_from_the_shell(own_server):
     assert passwd("without a server 1").returncode == 0
     server.start()
     assert login("without a server 1") == 200
+
+
+def test_a_tenants_tier_and_subscription_are_the_operators_to_set(own_server):
+    server = own_server()
+    t = Tenant(server)
+    t.machine("M")
+    pusher = Pusher(server, t.key()["key"])
+    id = t.get("/auth/me").json()["tenant_id"]
+
+    def tenant(*args):
+        return subprocess.run([BINARY, "tenant", *args, "--data", server.data], capture_output=True, text=True, timeout=30)
+
+    def subscription(person):
+        me = person.get("/auth/me").json()
+        return me["subscription_tier"], me["subscription_status"]
+
+    assert "X-RateLimit-Limit" not in t.get("/machines").headers and subscription(t) == ("enterprise", "active")
+    assert tenant("set", "--tier", "free").returncode == 0         # there is one
+    wait_until(lambda: t.get("/auth/me").headers.get("X-RateLimit-Limit") == "60")
+    assert claims(t.login(t.email).token)["tenant_tier"] == "free" and subscription(t) == ("free", "active")
+
+    out = tenant("set", "--tenant", id, "--status", "inactive")
+    assert out.returncode == 0 and "inactive" in out.stdout, out.stderr
+    wait_until(lambda: t.get("/machines").status_code == 402)
+    for answer in (t.get("/auth/me"), t.post("/machines", {}), pusher.push([reading("M")])):
+        assert (answer.status_code, answer.json()) == (402, {"detail": "The subscription of this tenant is not active."})
+    assert requests.get(server.api + "/machines").status_code == 401
+
+    other = Tenant(server)
+    assert other.get("/machines").status_code == 200
+    listed = [json.loads(line) for line in tenant("list", "--json").stdout.splitlines()]
+    assert [(x["id"], x["tier"], x["status"], x["users"], x["machines"]) for x in listed] == [
+        (id, "free", "inactive", 1, 1), (other.get("/auth/me").json()["tenant_id"], "enterprise", "active", 1, 0)]
+    assert f"{id}  free        inactive" in tenant("list").stdout
+    for args, said in ((("set", "--tier", "pro"), "Tenant not found."), (("set", "--tenant", id, "--tier", "gold"), "tier must be"),
+                       (("set", "--tenant", id, "--status", "late"), "status must be")):
+        out = tenant(*args)
+        assert out.returncode == 1 and said in out.stderr, (args, out.stderr)
+    for args in (("set",), ("list", "--tier", "pro"), ("drop",), ("set", "--tenant", "x", "--tier", "pro")):
+        assert tenant(*args).returncode == 2, args
+
+    server.stop()
+    assert tenant("set", "--tenant", id, "--status", "active", "--tier", "pro").returncode == 0
+    server.start()
+    assert subscription(t) == ("pro", "active") and pusher.push([reading("M")]).json()["accepted_count"] == 1
+
+
+@pytest.mark.once
+def test_tenants_are_listed_page_by_page(own_server):
+    """A page of a hundred whose names do not fit one answer of the registry, and another."""
+    server = own_server()
+
+    def register(i):
+        return requests.post(server.api + "/auth/register", timeout=20 * SLOW, json={
+            "email": f"t{i}@example.com", "password": "correct horse 1", "full_name": "T", "tenant_name": "\U0001F600" * 255})
+
+    with ThreadPoolExecutor(4) as pool:
+        assert {a.status_code for a in pool.map(register, range(105))} == {201}
+    out = subprocess.run([BINARY, "tenant", "list", "--data", server.data], capture_output=True, text=True, timeout=30)
+    assert len({line.split()[0] for line in out.stdout.splitlines()}) == 1 + 105
 
 
 def test_what_one_tenant_may_have_is_capped(own_server):
