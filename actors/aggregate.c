@@ -397,10 +397,16 @@ fold_close(fold *f)
     memset(f, 0, sizeof *f);
 }
 
+static int64_t
+max_gap_us(const fold *f)
+{
+    return f->spec.max_gap_us > 0 ? f->spec.max_gap_us : FOLD_MAX_GAP_US;
+}
+
 int64_t
 fold_from(const fold *f)
 {
-    return f->spec.how == AGG_TIME_WEIGHTED_AVG && !is_raw(f) ? f->spec.start_us - FOLD_MAX_GAP_US
+    return f->spec.how == AGG_TIME_WEIGHTED_AVG && !is_raw(f) ? f->spec.start_us - max_gap_us(f)
                                                               : f->spec.start_us;
 }
 
@@ -491,7 +497,8 @@ static void
 hold_until(fold *f, int64_t until_us)
 {
     int64_t from = f->before_us > f->open_from ? f->before_us : f->open_from;
-    int64_t to = f->before_us + FOLD_MAX_GAP_US < until_us ? f->before_us + FOLD_MAX_GAP_US : until_us;
+    int64_t held_us = f->before_us + max_gap_us(f);
+    int64_t to = held_us < until_us ? held_us : until_us;
 
     if (!f->has_before || to <= from)
         return;

@@ -68,13 +68,14 @@ double agg_percentile(double *values, uint64_t n, uint32_t percent);
 
 /* ---- an answer's series ---- */
 enum { FOLD_VALUES_MAX = 8 << 20 }; /* values that percentiles may hold: 64 MiB */
-#define FOLD_MAX_GAP_US (3600LL * 1000000) /* a value is held at most so long */
+#define FOLD_MAX_GAP_US (3600LL * 1000000) /* a value is held at most so long, unless the spec says how long */
 
 typedef struct fold_spec {
     enum aggregation how;
     every            every;
     int64_t          start_us; /* [start, end) */
     int64_t          end_us;
+    int64_t          max_gap_us; /* 0: FOLD_MAX_GAP_US */
     uint32_t         limit;
     bool             newest_first;
     bool             many; /* more than one member will come */

@@ -546,6 +546,7 @@ begin_group(job *j)
     j->group_from = j->member;
     fold_open(&j->fold, &(fold_spec){ .how = t->head.aggregation, .every = targets_every(t),
                                       .start_us = t->head.start_us, .end_us = t->head.end_us,
+                                      .max_gap_us = (int64_t)t->head.max_gap_s * 1000000,
                                       .limit = t->head.limit + (t->resume_us != INT64_MIN),
                                       .newest_first = t->head.flags & QUERY_DESC,
                                       .many = many });

@@ -33,6 +33,8 @@ enum {
 };
 #define DAY_US    (INT64_C(86400) * 1000000)
 #define NO_CURSOR INT64_MIN
+#define INTERVAL_S_MAX (UINT64_C(36600) * 86400)
+#define MAX_GAP_S_MAX  (UINT64_C(366) * 86400)
 
 /* ---- GET /machines/{id}/readings/latest ---- */
 
@@ -213,8 +215,15 @@ bad(call *c, source s, const char *name, const char *why)
     return false;
 }
 
+typedef struct span {
+    uint8_t  every; /* enum interval_unit */
+    uint32_t n;
+    uint64_t seconds; /* a month counts as 31 days */
+} span;
+
+/* "5m".  False: none, or longer than most_s. */
 static bool
-parse_interval(view text, query_head *h)
+parse_span(view text, uint64_t most_s, span *out)
 {
     static const struct {
         const char *word;
@@ -224,18 +233,16 @@ parse_interval(view text, query_head *h)
         { "s", EVERY_SECOND, 1 },  { "m", EVERY_MINUTE, 60 },   { "h", EVERY_HOUR, 3600 },
         { "d", EVERY_DAY, 86400 }, { "w", EVERY_WEEK, 604800 }, { "mo", EVERY_MONTH, 2678400 },
     };
-    static const uint64_t most_s = UINT64_C(36600) * 86400;
-    uint64_t              n = 0;
-    size_t                at = 0;
+    uint64_t n = 0;
+    size_t   at = 0;
 
     while (at < text.len && at < 9 && text.at[at] >= '0' && text.at[at] <= '9')
         n = n * 10 + (uint64_t)(text.at[at++] - '0');
     for (size_t i = 0; i < COUNT_OF(units); i++) {
         if (!view_eq(view_of(text.at + at, text.len - at), view_str(units[i].word)))
             continue;
-        h->every = units[i].every;
-        h->every_n = (uint32_t)n;
-        return n > 0 && n * units[i].seconds <= most_s && (units[i].every != EVERY_MONTH || n == 1);
+        *out = (span){ units[i].every, (uint32_t)n, n * units[i].seconds };
+        return n > 0 && out->seconds <= most_s;
     }
     return false;
 }
@@ -243,13 +250,31 @@ parse_interval(view text, query_head *h)
 static bool
 take_interval(call *c, source s, series_query *q)
 {
+    span given;
+
     q->out.interval = string_member(s.from, "interval");
     q->head.every = EVERY_RAW;
-    if (q->out.interval.len == 0)
-        return q->out.interval.at == NULL ||
-               bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
-    return parse_interval(q->out.interval, &q->head) ||
-           bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
+    if (q->out.interval.at == NULL)
+        return true;
+    if (!parse_span(q->out.interval, INTERVAL_S_MAX, &given) || (given.every == EVERY_MONTH && given.n != 1))
+        return bad(c, s, "interval", "Interval must be <n>s, m, h, d, w or 1mo.");
+    q->head.every = given.every;
+    q->head.every_n = given.n;
+    return true;
+}
+
+static bool
+take_max_gap(call *c, source s, series_query *q)
+{
+    view text = string_member(s.from, "max_gap");
+    span given;
+
+    if (text.at == NULL)
+        return true;
+    if (!parse_span(text, MAX_GAP_S_MAX, &given) || given.every == EVERY_MONTH)
+        return bad(c, s, "max_gap", "Longest gap must be <n>s, m, h, d or w, at most 366 days.");
+    q->head.max_gap_s = (uint32_t)given.seconds;
+    return true;
 }
 
 static void
@@ -374,7 +399,7 @@ take_common(call *c, source s, series_query *q)
         q->head.flags |= QUERY_DESC;
     take_fill(s, q);
     take_aggregation(s, q);
-    if (!take_interval(c, s, q) || !take_range(c, s, q) || !take_cursor(c, s, q) ||
+    if (!take_interval(c, s, q) || !take_max_gap(c, s, q) || !take_range(c, s, q) || !take_cursor(c, s, q) ||
         !take_zone(c, s, q))
         return false;
     q->out.start_us = q->head.start_us;
@@ -781,7 +806,8 @@ static const field machine_item[] = {
     { "cursor", FIELD_STRING, 0, 1, 64, NULL, NULL, "next_cursor of the page before" },         \
     { "order", FIELD_ENUM, 0, 0, 0, "asc|desc", NULL, "oldest or newest first" },               \
     { "fill", FIELD_ENUM, 0, 0, 0, "none|null|previous|linear", NULL, "for empty buckets" },    \
-    { "timezone", FIELD_STRING, 0, 1, 64, NULL, NULL, "IANA name; days and longer follow it" }
+    { "timezone", FIELD_STRING, 0, 1, 64, NULL, NULL, "IANA name; days and longer follow it" }, \
+    { "max_gap", FIELD_STRING, 0, 1, 16, NULL, NULL, "time_weighted_avg: a value holds so long at most; default 1h" }
 /* clang-format on */
 
 static const field range_fields[] = {

@@ -166,7 +166,7 @@ typedef struct query_head {
     int64_t  cursor_us;  /* continue at this time (bucket start or reading); INT64_MIN: from the start */
     int64_t  anchor_us;  /* cursor_us is an empty bucket: the bucket with readings that it is filled from */
     uint32_t group;      /* machines of this machine group alone; 0: of any or none */
-    uint32_t spare2;
+    uint32_t max_gap_s;  /* time_weighted_avg: a value holds at most so long; 0: an hour */
 } query_head;
 _Static_assert(sizeof(query_head) == 72, "layout");
 

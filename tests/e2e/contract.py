@@ -54,7 +54,8 @@ RANGE = {"start": may("time", "2026-04-04T00:00:00Z", "yesterday", "2026-02-30T0
          "timezone": may("string", "Europe/Berlin", "Mars/Olympus", "../UTC"),
          "limit": may("integer", 10, 0, 10001, -1),
          "cursor": may("string", ..., "x", "AAAA"),
-         "order": may("enum", "desc", "up")}
+         "order": may("enum", "desc", "up"),
+         "max_gap": may("string", "2h", "2", "h", "0s", "1mo", "367d", "-1h")}
 MACHINE = {"location": may("string", "Hall", LONG), "group_id": names("group"),
            "timezone": may("string", "UTC", "Mars/Olympus"),
            "offline_after_seconds": may("integer", 60, 0, -1, 31536001), "is_active": may("boolean", True)}

@@ -58,17 +58,41 @@ def local_bucket_of(t_us, n, unit, zone):
     return day_start(bucket_date(day, n, unit), zone) * 1_000_000
 
 
+def bucket_after(t_us, interval, zone="UTC"):
+    """Start of the bucket behind the one that holds t_us."""
+    n, unit = parse(interval)
+    if unit in SECONDS and (zone == "UTC" or unit != "d"):
+        return bucket_of(t_us, interval, zone) + n * SECONDS[unit] * 1_000_000
+    low, high = t_us, t_us + (n * 9 if unit == "w" else n + 2 if unit == "d" else 33) * 86400 * 1_000_000
+    here = bucket_of(t_us, interval, zone)
+    while high - low > 1:
+        mid = (low + high) // 2
+        low, high = (mid, high) if bucket_of(mid, interval, zone) == here else (low, mid)
+    return high
+
+
+def time_weighted(rows, start, end, gap_us, before=None):
+    """Of [start, end): each value holds until the next reading, at most gap_us; before: the reading before start."""
+    held, total = Fraction(0), 0
+    rows = ([before] if before else []) + rows
+    for i, (t, v) in enumerate(rows):
+        until = min(rows[i + 1][0] if i + 1 < len(rows) else end, t + gap_us, end)
+        if until > max(t, start):
+            held += Fraction(v) * (until - max(t, start))
+            total += until - max(t, start)
+    return float(held / total) if total else None
+
+
 def fill(points, interval, zone, how):
     """[(start, value)] with readings, in order -> [(start, value, was it empty)]."""
     out = []
     for (a, va), (b, vb) in zip(points, points[1:]):
         out.append((a, va, False))
-        step = SECONDS[interval[-1]] if interval[-1] in "smh" else 6 * 3600
-        t = bucket_of(a, interval, zone)
-        starts = {bucket_of(u, interval, zone) for u in range(t, b, step * 1_000_000)} - {t}
-        for u in sorted(starts):
-            value = {"null": None, "previous": va, "linear": va + (vb - va) * ((u - a) / (b - a))}[how]
-            out.append((u, value, True))
+        u = bucket_after(a, interval, zone)
+        while u < b:
+            known = how == "previous" and va is not None or how == "linear" and None not in (va, vb)
+            out.append((u, va if known and how == "previous" else va + (vb - va) * ((u - a) / (b - a)) if known else None, True))
+            u = bucket_after(u, interval, zone)
     return out + [(t, v, False) for t, v in points[-1:]]
 
 
@@ -126,5 +150,5 @@ def close(got, want, values):
     """Within 4 ulp of the sum of magnitudes."""
     if want is None or got is None:
         return got is None and want is None
-    scale = max(float(sum(abs(v) for v in values)), abs(want))
-    return abs(got - want) <= 4 * math.ulp(scale) + 1e-12 * abs(want)
+    scale = max(float(sum((abs(Fraction(v)) for v in values), Fraction(0))), abs(want))
+    return abs(Fraction(got) - Fraction(want)) <= 4 * Fraction(math.ulp(scale))

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import socket
+import zoneinfo
 
 import msgpack
 import pytest
@@ -76,8 +77,7 @@ def test_every_aggregation_agrees_with_the_oracle(tenant, filled, interval):
     buckets = {}
     for t, v in truth:
         buckets.setdefault(oracle.bucket_of(t, interval), []).append((t, v))
-    for how in ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "p50", "p90", "p95", "p99", "delta",
-                "rate"):
+    for how in HOWS[:-1]:
         page = fetch(tenant, machine, metric="temperature", start=iso(START), interval=interval, aggregation=how,
                      limit=10000)
         assert page["aggregation"] == how and page["interval"] == interval
@@ -228,6 +228,95 @@ def all_pages(tenant, machine, **params):
         if cursor is None:
             return pages
         assert len(pages) < 1000
+
+
+HOWS = ("avg", "min", "max", "sum", "count", "first", "last", "stddev", "p50", "p90", "p95", "p99", "rate", "delta",
+        "time_weighted_avg")
+GAPS = {"30s": 30, "1h": 3600, "26h": 26 * 3600, "3d": 3 * 86400}
+
+
+def bucket_values(truth, ask):
+    """[(start, value, readings)] of the buckets of a query, by the definitions."""
+    start, end = us(ask["start"]), us(ask["end"])
+    zone, interval = ask["timezone"], ask["interval"]
+    rows = [(t, v) for t, v in truth if start <= t < end]
+    buckets = by_bucket(rows, interval, zone)
+    gap_us = GAPS[ask.get("max_gap", "1h")] * 1_000_000
+    out = []
+    for b in sorted(buckets):
+        inside = buckets[b]
+        if ask["aggregation"] == "time_weighted_avg":
+            first, last = max(b, start), min(oracle.bucket_after(b, interval, zone), end)
+            before = [r for r in truth if first - gap_us <= r[0] < first][-1:]
+            value = oracle.time_weighted(inside, first, last, gap_us, *before)
+        else:
+            value = oracle.aggregate(inside, ask["aggregation"])
+        out.append((b, value, inside))
+    return out
+
+
+def check_query(tenant, machine, truth, ask):
+    want = bucket_values(truth, ask)
+    inside = {b: rows for b, _, rows in want}
+    points = [(b, v) for b, v, _ in want]
+    if ask["fill"] == "none":
+        points = [(b, v, False) for b, v in points]
+    else:
+        points = oracle.fill(points, ask["interval"], ask["timezone"], ask["fill"])
+    got = [p for page in all_pages(tenant, machine, metric="temperature", **ask) for p in page]
+    got = got if ask["order"] == "asc" else got[::-1]
+    assert [us(p["timestamp"]) for p in got] == [b for b, _, _ in points], ask
+    for p, (b, value, empty) in zip(got, points):
+        values = [v for _, v in inside.get(b, ())]
+        if empty:
+            assert (p["count"], p["min"], p["max"]) == (0, None, None), (ask, p)
+            assert p["value"] == (value if value is None else pytest.approx(value, rel=1e-9, abs=1e-6)), (ask, p)
+            continue
+        assert (p["count"], p["min"], p["max"]) == (len(values), min(values), max(values)), (ask, p)
+        if ask["aggregation"] in oracle.EXACT:
+            assert p["value"] == value, (ask, p, value)
+        else:
+            assert oracle.close(p["value"], value, values), (ask, p, value)
+    return len(got)
+
+
+def random_query(rng, zones, truth):
+    first, last = truth[0][0], truth[-1][0]
+    interval = rng.choice(("45s", "7m", "1h", "5h", "12h", "1d", "2d", "5d", "1w", "3w", "1mo"))
+    width = {"s": 3600, "m": 86400}.get(interval[-1], 40 * 86400 if interval[-1] == "h" else 500 * 86400) * 1_000_000
+    start = rng.randrange(first - 86400_000_000, last) // 1000 * 1000
+    end = start + rng.randrange(width // 8, width) // 1000 * 1000
+    ask = {"start": iso(start / 1e6), "end": iso(end / 1e6), "interval": interval, "aggregation": rng.choice(HOWS),
+           "timezone": rng.choice(zones), "fill": rng.choice(("none", "null", "previous", "linear")),
+           "order": rng.choice(("asc", "desc")), "limit": rng.choice((3, 17, 1000, 10000))}
+    if rng.random() < .5:
+        ask["max_gap"] = rng.choice(list(GAPS))
+    return ask
+
+
+def test_random_queries_agree_with_the_oracle(tenant, pusher, long_run):
+    """Late, duplicate, out of order, with gaps; any zone of the system, any aggregation, interval, fill, order and page."""
+    machine = tenant.machine("M")
+    zones = sorted(z for z in zoneinfo.available_timezones() if not z.startswith(("posix/", "right/")) and z not in
+                   ("localtime", "Factory"))
+    rng = random.Random(20261125)
+    truth = {}
+    for _ in range(8):
+        batch = []
+        for _ in range(rng.randrange(200, 500)):
+            day = rng.choice((0, 0, 1, 2, 80, 81, 85, 140, 200, 290, 300, 305, 306, 400))
+            t_us = (YEAR + day * 86400) * 1_000_000 + rng.randrange(86400_000) * 1000
+            batch.append((t_us, rng.choice([round(rng.uniform(-100, 100), 2), rng.uniform(-1e9, 1e9), 1e-3, float(rng.randrange(9))])))
+        batch += [(t, rng.uniform(-5, 5)) for t, _ in rng.sample(batch, 20)] + [(t, 7.0) for t in rng.sample(sorted(truth), min(30, len(truth)))]
+        assert pusher.push([reading("M", value=v, timestamp=iso(t / 1e6)) for t, v in batch]).json()["accepted_count"] == len(batch)
+        truth.update(batch)
+    truth = sorted(truth.items())
+    seen = sum(check_query(tenant, machine, truth, random_query(rng, zones, truth)) for _ in range(3000 if long_run else 250))
+    assert seen > 3000
+    for how in HOWS:
+        whole = {"start": iso(YEAR - 86400), "end": iso(YEAR + 500 * 86400), "interval": "1d", "aggregation": how, "fill": "none",
+                 "timezone": "Pacific/Apia", "order": "asc", "limit": 10000}
+        assert check_query(tenant, machine, truth, whole) > 10
 
 
 def check_filled(got, want):
