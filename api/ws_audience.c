@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 enum {
-    SHARE = 4,        /* a pass for updates costs at most one in so many */
+    SHARE = 8,        /* a pass for updates costs at most one in so many */
     SHARE_URGENT = 2, /* one for events */
     CLOCK_EVERY = 8,  /* clients */
     ROWS_A_PASS = 2048,

@@ -7,5 +7,6 @@ int bench_ingest(int argc, char **argv);
 int bench_kernel(int argc, char **argv);
 int bench_query(int argc, char **argv);
 int bench_recovery(int argc, char **argv);
+int bench_ws(int argc, char **argv);
 
 #endif

@@ -9,8 +9,8 @@ from haltless import BINARY, SLOW
 pytestmark = pytest.mark.once
 
 
-def bench(*words):
-    done = subprocess.run([BINARY, "bench", *words, "--json"], capture_output=True, text=True, timeout=120 * SLOW)
+def bench(*words, server=()):
+    done = subprocess.run([BINARY, "bench", *words, "--json", "--", *server], capture_output=True, text=True, timeout=120 * SLOW)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     return done, lines[:1], {(row["case"], row["metric"]): row["value"] for row in lines[1:]}
 
@@ -31,3 +31,18 @@ def test_query_asks_every_kind_of_question_of_threads_and_of_processes(tmp_path)
         for case in ("nothing", "latest", "one series by 5 min", "all series by hour", "fleet status"):
             assert rows[f"{case}/{topology}", "p50"] > 0
     assert rows["engine", "decode"] > 0
+
+
+def test_ws_sends_every_alert_to_every_viewer_once_and_closes_who_stops_reading(tmp_path):
+    done, env, rows = bench("ws", "--clients", "200", "--seconds", "3", "--deaf", "6", "--dir", str(tmp_path),
+                            server=("--limits-behind-s", "1"))
+    assert done.returncode == 0, done.stderr
+    assert rows["check", "alerts raised"] == rows["check", "fewest sent to a client"] == rows["check", "most sent to a client"] > 0
+    assert rows["check", "who stopped reading was closed with"] == 1013
+    assert rows["calm/200c", "frames"] > rows["silent/200c", "frames"] > 0
+
+
+def test_ws_says_what_to_do_when_there_are_too_few_files(tmp_path):
+    done = subprocess.run(["bash", "-c", f"ulimit -n 400; exec {BINARY} bench ws --clients 400 --dir {tmp_path}"], capture_output=True,
+                          text=True, timeout=60 * SLOW)
+    assert done.returncode == 1 and "ulimit -Hn" in done.stderr and "--clients" in done.stderr
