@@ -25,11 +25,24 @@ status_now(const alert *a, uint32_t no)
     return (uint8_t)machine_status_of(&m, &arrival, ak_wall_us(a->k));
 }
 
+static bool
+is_filling(const alert *a, uint32_t no)
+{
+    board        *b = ak_board(a->k);
+    board_machine m;
+
+    return table_read(board_table(b, BOARD_MACHINES, 0), no, &m) && m.part < board_parts(b) &&
+           board_is_filling(b, m.part);
+}
+
 static void
 look_at(alert *a, uint32_t no)
 {
-    uint8_t old_status = a->status[no], now = status_now(a, no);
+    uint8_t old_status = a->status[no], now;
 
+    if (is_filling(a, no)) /* when it reported last is not known yet */
+        return;
+    now = status_now(a, no);
     if (old_status == STATUS_UNKNOWN && no > a->old_count)
         old_status = STATUS_OFFLINE;
     if (now == old_status)

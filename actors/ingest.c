@@ -23,6 +23,9 @@
 
 enum { WRITE_ATTEMPTS = 3, IDLE_TENDS = 4, SAVE_EVERY_S = 10, BUSY_MERGES = 2, IDLE_MERGES = 16, IDLE_MERGE = 2, IDLE_SETTLE = 3 };
 #define TEND_NS   (20ull * 1000000)
+#define REPLAY_NS 100000ull /* between two pieces of it: messages have their turn */
+#define REPLAY_BYTES (256ull << 10)
+#define KEPT_MAX  (64ull << 20) /* written and not shown */
 #define MERGE_NS  (3ull * 1000000)
 #define SECOND_NS 1000000000ull
 
@@ -288,6 +291,20 @@ try_again(ingest *in)
     return start_write(in) == E_OK;
 }
 
+static void
+replay(ingest *in, uint64_t bytes)
+{
+    int rc;
+
+    ak_io_begin(in->k);
+    rc = ingest__replay(in, bytes);
+    ak_io_end(in->k);
+    if (rc < 0) { /* the next incarnation tries again */
+        judge_tend(in, rc);
+        in->gone = true;
+    }
+}
+
 /* A commit of one request goes on, to the alert actor and the fronts, under its trace. */
 static void
 show(ingest *in)
@@ -295,6 +312,8 @@ show(ingest *in)
     ak_trace(in->k, in->flying->count == 1 ? in->flying->asks[0].m.trace : 0);
     ingest__show(in);
     ak_trace(in->k, 0);
+    if (part_kept_bytes(in->part) > KEPT_MAX) /* then the rest of the replay has to be now */
+        replay(in, UINT64_MAX);
 }
 
 static void
@@ -342,7 +361,8 @@ flush(ak *k, void *self)
     if (rc < 0)
         return err(rc, "hand a block to the helper");
     ak_publish(k); /* the answers to the batch before do not wait for this: */
-    (void)tend(in, 1);
+    if (!in->replaying)
+        (void)tend(in, 1);
     return AK_PENDING;
 }
 
@@ -382,9 +402,15 @@ on_timer(ak *k, void *self, const ak_msg *m)
 
     if (m->ctx == &in->seconds) {
         every_second(in);
-        ingest__retain_second(in);
+        if (!in->replaying)
+            ingest__retain_second(in);
         ingest__watch_second(in);
         ak_timer(k, SECOND_NS, &in->seconds);
+        return AK_DONE;
+    }
+    if (in->replaying) {
+        replay(in, REPLAY_BYTES);
+        ak_timer(k, REPLAY_NS, &in->tending);
         return AK_DONE;
     }
     busy = tend(in, IDLE_TENDS) || in->commit != in->tended;
@@ -403,35 +429,6 @@ on_timer(ak *k, void *self, const ak_msg *m)
 }
 
 /* ---- life ---- */
-
-static int
-open_part(ingest *in)
-{
-    const options *o = ak_options(in->k);
-    uint64_t       parts = max_u64(ak_parts_here(in->k, KIND_INGEST), 1);
-    part_events    events = ingest__events(in);
-    journal_report report = { 0 };
-    part_config    config = {
-           .dir = ak_data_dir(in->k),
-           .number = in->number,
-           .journal_bytes = (o->storage_journal_mb << 20) / parts,
-           .heads_bytes = (o->storage_heads_mb << 20) / parts,
-           .cache_bytes = (o->storage_cache_mb << 20) / parts,
-           .series_per_tenant = o->limits_series_per_tenant,
-           .durability = (enum journal_durability)o->storage_durability,
-           .crumb = ak_crumb(in->k),
-           .sync_apart = true,
-    };
-    int rc = part_open(&in->part, &config, &events, &report);
-
-    if (rc < 0)
-        return err(rc, "partition %u", in->number);
-    part_stat(in->part, &in->last);
-    log_info("ingest.open", "series=%" PRIu64 " replayed=%" PRIu64 " blocks=%" PRIu64 " torn_bytes=%" PRIu64
-             " damaged=%u", in->last.series, in->last.replayed_rows, report.blocks, report.torn_bytes,
-             report.damaged);
-    return E_OK;
-}
 
 static void
 stop(ak *k, void *self)
@@ -464,11 +461,10 @@ init(ak *k, void *self)
     for (int i = 0; i < 2; i++)
         if ((in->batches[i].asks = calloc(ASKS_MAX, sizeof(ask))) == NULL)
             goto out;
-    if ((rc = ingest__open_shows(in)) < 0 || (rc = open_part(in)) < 0 || (rc = ingest__arrivals(in)) < 0)
+    if ((rc = ingest__open_shows(in)) < 0 || (rc = ingest__open(in)) < 0)
         goto out;
-    ingest__open_watch(in);
     ak_timer(k, SECOND_NS, &in->seconds);
-    ak_timer(k, TEND_NS, &in->tending);
+    ak_timer(k, in->replaying ? REPLAY_NS : TEND_NS, &in->tending);
     return E_OK;
 out:
     stop(k, self); /* the next incarnation finds the partition unlocked */

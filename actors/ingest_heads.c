@@ -206,7 +206,7 @@ ingest__on_heads(ak *k, void *self, const ak_msg *m)
     if (a.series_count > (m->len - sizeof a) / sizeof *series || a.sum_us < 0)
         return AK_BAD;
     series = malloc((a.series_count + 1) * sizeof *series);
-    if (series == NULL || s == NULL) {
+    if (series == NULL || s == NULL || in->replaying) {
         free(series);
         ak_fail(k, m, E_AGAIN);
         return AK_DONE;

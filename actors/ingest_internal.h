@@ -3,6 +3,7 @@
  *   ingest.c        the kind: batches, commits, replies, timers
  *   ingest_show.c   what follows a commit: board, watched rows, feeds; and the board's rebuilding
  *   ingest_watch.c  watched rows to the alert actor, live and from the journal
+ *   ingest_open.c   opening the partition, and the replay of its journal
  *   ingest_heads.c  unsealed rows for queries
  *   ingest_retain.c how long readings are kept
  */
@@ -101,6 +102,8 @@ typedef struct ingest {
     bool     tending; /* what its timer carries */
     bool     tend_failed;
     bool     gone; /* only a start anew helps */
+    bool     replaying; /* what is written is shown later; nothing is answered of heads */
+    uint64_t opened_ns, replay_ns;
 
     series_slot  *series; /* by number */
     uint32_t      series_room;
@@ -132,12 +135,17 @@ typedef struct ingest {
     part_stats last; /* what the counters have seen */
 } ingest;
 
+/* ingest_open.c */
+NODISCARD int ingest__open(ingest *in);
+NODISCARD int ingest__replay(ingest *in, uint64_t bytes); /* the next piece of it */
+
 /* ingest_show.c */
 NODISCARD int ingest__open_shows(ingest *in);  /* before part_open */
 NODISCARD int ingest__arrivals(ingest *in);    /* after it */
 void ingest__close_shows(ingest *in);
 part_events ingest__events(ingest *in);
 void ingest__show(ingest *in);
+void ingest__show_kept(ingest *in); /* what was written while the replay went on */
 void ingest__save_arrivals(ingest *in);
 
 /* ingest_watch.c */

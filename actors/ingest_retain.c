@@ -73,8 +73,10 @@ do_ask(ingest *in, const retention_ask *a, view rules, retained *out)
 {
     retain_preview p = { .complete = true };
     int64_t        until = horizon(in);
-    int            rc = E_OK;
+    int            rc = in->replaying && a->op != RETENTION_GET ? E_AGAIN : E_OK;
 
+    if (rc < 0) /* what is unsealed is not all there */
+        return rc;
     if (a->op != RETENTION_GET && until != INT64_MIN) {
         rc = part_retain_preview(in->part, a->tenant, rules, until, &p);
         out->readings = p.readings;

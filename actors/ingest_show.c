@@ -96,7 +96,9 @@ on_latest(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t ls
     m = machine_of(in, s->machine);
     if (m != NULL && (m->arrival.newest_us == 0 || time_us > m->arrival.newest_us))
         m->arrival.newest_us = time_us;
-    board_trouble(board_put_latest(ak_board(in->k), in->number, series, &s->latest), series);
+    /* Before the replay is through the board may know better. */
+    if (in->part != NULL && !part_is_replaying(in->part))
+        board_trouble(board_put_latest(ak_board(in->k), in->number, series, &s->latest), series);
 }
 
 part_events
@@ -160,6 +162,10 @@ ingest__arrivals(ingest *in)
         arrived_at_least(in, no, a->newest_us < now ? a->newest_us : now);
         if (board_arrival_of(b, in->number, no, &old))
             arrived_at_least(in, no, old.arrived_us);
+        else
+            old.newest_us = 0;
+        if (in->replaying && old.newest_us > a->newest_us)
+            a->newest_us = old.newest_us;
         rc = board_put_arrival(b, in->number, no, a);
     }
     return rc < 0 ? err(rc, "arrivals") : E_OK;
@@ -319,8 +325,8 @@ put_shown(ingest *in)
     in->shown_machines.count = 0;
 }
 
-void
-ingest__show(ingest *in)
+static void
+begin_commit(ingest *in)
 {
     board *b = ak_board(in->k);
 
@@ -329,11 +335,35 @@ ingest__show(ingest *in)
     in->commit++;
     in->live = in->front_count > 0 && board_anyone_watches(b);
     in->live_tenant = 0;
-    part_show(in->part, show_row, in);
+}
+
+static void
+end_commit(ingest *in)
+{
     put_shown(in);
     ingest__watch_send(in);
     for (uint16_t i = 0; i < in->front_count; i++)
         feed_send(in, &in->fronts[i]);
+}
+
+void
+ingest__show(ingest *in)
+{
+    begin_commit(in);
+    part_show(in->part, show_row, in);
+    end_commit(in);
+}
+
+void
+ingest__show_kept(ingest *in)
+{
+    bool more = true;
+
+    while (more) {
+        begin_commit(in);
+        more = part_show_kept(in->part, show_row, in);
+        end_commit(in);
+    }
 }
 
 int

@@ -64,13 +64,17 @@ hold(ingest *in)
 ak_verdict
 ingest__on_judged(ak *k, void *self, const ak_msg *m)
 {
-    ingest *in = self;
-    watch  *w = &in->watch;
+    ingest     *in = self;
+    watch      *w = &in->watch;
+    judged_note j;
 
     (void)k;
-    memcpy(&w->judged, m->body, sizeof w->judged);
+    memcpy(&j, m->body, sizeof j);
+    part_skip_to(in->part, j.known);
+    if (in->replaying) /* it is told that we are here when that is through */
+        return AK_DONE;
+    w->judged = j;
     w->heard = true;
-    part_skip_to(in->part, w->judged.known);
     hold(in);
     return AK_DONE;
 }
@@ -273,8 +277,12 @@ ingest__on_catch_up(ak *k, void *self, const ak_msg *m)
     watch  *w = &in->watch;
     judged_note j;
 
-    (void)k;
     memcpy(&j, m->body, sizeof j);
+    if (in->replaying) {
+        part_skip_to(in->part, j.known);
+        ak_fail(k, m, E_AGAIN);
+        return AK_DONE;
+    }
     /* One is asked at a time: who asked the one before is dead, and its answer goes nowhere. */
     w->ask = *m;
     w->ask.body = NULL;

@@ -11,6 +11,7 @@
  */
 #include "actors/status.h"
 #include "api/front.h"
+#include "proto/err.h"
 
 #include <stdlib.h>
 
@@ -243,8 +244,14 @@ static void
 get_status(call *c)
 {
     fleet  *fl = c->f->fleet;
-    answer *n = calloc(1, sizeof *n);
+    answer *n;
 
+    for (uint16_t p = 0; p < board_parts(c->f->board); p++)
+        if (board_is_filling(c->f->board, p)) {
+            call_unavailable(c, KIND_INGEST, E_AGAIN);
+            return;
+        }
+    n = calloc(1, sizeof *n);
     ASSERT(n != NULL);
     n->c = c;
     n->text.max = TEXT_MAX;

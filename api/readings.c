@@ -171,6 +171,10 @@ get_latest(call *c)
 
     if (!find_machine(c, &m))
         return;
+    if (board_is_filling(c->f->board, m.part)) {
+        call_unavailable(c, KIND_INGEST, E_AGAIN);
+        return;
+    }
     rows = collect_latest(c->f->board, &m, LATEST_AT_ONCE, &count);
     if (rows == NULL) {
         get_many_latest(c, &m);

@@ -782,7 +782,7 @@ make_newest_durable(journal *j, const journal_found *found)
 }
 
 static int
-recover(journal *j, const journal_scan_order *order, journal_report *report)
+recover(journal *j, const journal_scan_order *order)
 {
     static const uuid none;
     journal_found     found = { 0 };
@@ -791,7 +791,7 @@ recover(journal *j, const journal_scan_order *order, journal_report *report)
 
     kept = j->id;
     if (rc == E_OK)
-        rc = journal_scan(order, &j->id, &found, report);
+        rc = journal_scan_begin(&j->scan, order, &j->id, &found, &j->report);
     for (uint32_t i = 0; i < found.segment_count; i++)
         add_segment(j, found.segments[i]);
     free(found.segments);
@@ -805,26 +805,56 @@ recover(journal *j, const journal_scan_order *order, journal_report *report)
 }
 
 int
+journal_replay(journal *j, uint64_t bytes, bool *more)
+{
+    int rc;
+
+    *more = false;
+    if (j->scan == NULL)
+        return E_OK;
+    rc = journal_scan_step(j->scan, bytes, more);
+    if (rc < 0 || !*more) {
+        journal_scan_end(&j->scan);
+        j->skipped_count = journal_load_skipped(j->parent, j->skipped);
+    }
+    return rc < 0 ? err(rc, "replay journal %s", j->parent) : E_OK;
+}
+
+const journal_report *
+journal_reported(const journal *j)
+{
+    return &j->report;
+}
+
+int
 journal_open(journal **out, const char *dir, const journal_config *config, uint64_t after_lsn,
              journal_replay_fn *replay, void *ctx, journal_report *report)
 {
     journal           *j = calloc(1, sizeof *j);
-    journal_scan_order order = { dir, after_lsn, replay, ctx, config->crumb };
+    journal_scan_order order = { .after_lsn = after_lsn, .replay = replay, .ctx = ctx, .crumb = config->crumb,
+                                 .peek = config->peek, .early = config->early };
+    bool               more = !config->replay_apart;
     int                rc;
 
     *out = NULL;
     *report = (journal_report){ 0 };
     if (j == NULL)
         return err(E_NOMEM, "open journal");
+    order.dir = j->parent;
     pthread_mutex_init(&j->lock, NULL);
     set_config(j, config);
     rc = fs_path(j->dir, "%s/journal", dir);
+    if (rc == E_OK)
+        rc = fs_path(j->parent, "%s", dir);
     if (rc == E_OK)
         rc = make_buffers(j);
     if (rc == E_OK)
         rc = fs_make_dir(j->dir);
     if (rc == E_OK)
-        rc = recover(j, &order, report);
+        rc = recover(j, &order);
+    while (rc == E_OK && more)
+        rc = journal_replay(j, UINT64_MAX, &more);
+    *report = j->report;
     j->skipped_count = journal_load_skipped(dir, j->skipped);
     if (rc < 0) {
         journal_close(&j);
@@ -848,6 +878,7 @@ journal_close(journal **jp)
             the_world->close(j->segments[i]->fd);
         free(j->segments[i]);
     }
+    journal_scan_end(&j->scan);
     free(j->segments);
     free(j->buffers[0].at);
     free(j->buffers[1].at);

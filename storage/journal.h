@@ -37,12 +37,18 @@ typedef struct journal_mark {
 
 enum journal_durability { JOURNAL_FSYNC, JOURNAL_OS, JOURNAL_MEMORY };
 
+struct journal_block;
 typedef struct journal_config {
     uint64_t budget_bytes; /* all segments of this partition */
     enum journal_durability durability;
     bool     buffered; /* fdatasync instead of O_DIRECT|O_DSYNC; chosen by itself where direct is refused */
     crumb   *crumb; /* borrowed for the opening: which block is replayed now; NULL: nobody wants to know */
     uint64_t segment_bytes; /* 0: 16 MiB, or a quarter of the budget but not below 1 MiB */
+    /* Some blocks are wanted early, before anything is replayed and before the journal takes its first block: those of
+     * which peek says so (it sees each sound block that may count, in no order), and the newest one, in order. */
+    bool (*peek)(void *ctx, const struct journal_block *b);
+    int  (*early)(void *ctx, const struct journal_block *b);
+    bool replay_apart; /* journal_open() replays nothing: journal_replay() does, while blocks are written already */
 } journal_config;
 
 /* One block as replay sees it; borrowed for the call. */
@@ -68,6 +74,10 @@ typedef struct journal_report {
     uint64_t torn_bytes;
     uint32_t damaged;
 } journal_report;
+/* Up to `bytes` of what is to be replayed; *more: there is something left.  Not before all is replayed may the caller
+ * trim. */
+NODISCARD int journal_replay(journal *j, uint64_t bytes, bool *more);
+const journal_report *journal_reported(const journal *j); /* so far */
 NODISCARD int journal_open(journal **j, const char *dir, const journal_config *config, uint64_t after_lsn,
                            journal_replay_fn *replay, void *ctx, journal_report *report);
 void journal_close(journal **j);

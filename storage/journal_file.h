@@ -105,14 +105,21 @@ typedef struct journal_scan_order {
     journal_replay_fn *replay;
     void              *ctx;
     crumb             *crumb; /* or NULL */
+    bool (*peek)(void *ctx, const journal_block *b); /* or NULL */
+    journal_replay_fn *early; /* or NULL */
 } journal_scan_order;
 
 /* Blocks that killed their replay, by sequence: how many. */
 enum { SKIPPED_MAX = 64 };
 uint32_t journal_load_skipped(const char *dir, uint64_t skipped[SKIPPED_MAX]);
 
-/* *id: all zero: taken from the first sound block (stays zero when there is none). */
-NODISCARD int journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
-                           journal_report *report);
+/* All files are read once: what is there, what comes early.  *id: all zero: taken from the first sound block (stays zero
+ * when there is none).  order->dir and *report live until the end. */
+typedef struct journal_scan journal_scan;
+NODISCARD int journal_scan_begin(journal_scan **s, const journal_scan_order *order, uuid *id, journal_found *found,
+                                 journal_report *report);
+/* Replays up to `bytes`; *more: there is something left. */
+NODISCARD int journal_scan_step(journal_scan *s, uint64_t bytes, bool *more);
+void          journal_scan_end(journal_scan **s);
 
 #endif

@@ -28,6 +28,9 @@ typedef struct buffer {
 
 struct journal {
     char           dir[FS_PATH_MAX]; /* DIR/journal */
+    char           parent[FS_PATH_MAX]; /* DIR */
+    journal_scan  *scan; /* NULL: everything is replayed */
+    journal_report report;
     journal_config config;
     uuid           id;
     buffer         buffers[2];

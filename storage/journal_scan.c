@@ -1,8 +1,8 @@
 /* journal_scan.c - reading a journal back after a stop or a crash.
  *
  * First every segment file is read once and an entry made for each sound block in it; then the entries are put in
- * order, and the blocks that are needed are read again and replayed.  The first pass must come before the first
- * replayed row, because which of two blocks with the same sequence counts is known only at the end of it.
+ * order, and the blocks that are needed are read again and replayed, by and by.  The first pass must come before the
+ * first replayed row, because which of two blocks with the same sequence counts is known only at the end of it.
  *
  *   a file    | block | block | block |  garbage or blocks of its earlier lives  |
  *               S 7     S 7     S 7     S 3 S 3 ...          own = highest number of the sound ones
@@ -43,6 +43,7 @@ typedef struct entry {
     uint32_t length;
     uint64_t offset;
     uint64_t hole; /* bytes without a sound own block in front of it in its file */
+    bool     early;
 } entry;
 
 typedef struct scan_file {
@@ -53,8 +54,8 @@ typedef struct scan_file {
     uint64_t torn_segment, torn_bytes; /* an unsound block that names a segment */
 } scan_file;
 
-typedef struct scan {
-    const journal_scan_order *order;
+struct journal_scan {
+    journal_scan_order        order;
     uint64_t                  skipped[SKIPPED_MAX]; /* sequences; the oldest are forgotten, and long trimmed */
     uint32_t                  skipped_count;
     uuid                     *id;
@@ -63,17 +64,18 @@ typedef struct scan {
     uint32_t                  file_count, file_room;
     entry                    *entries;
     uint64_t                  entry_count, entry_room;
+    uint64_t                  next; /* the entry that is replayed next */
     uint8_t                  *bytes; /* of one file */
     uint64_t                  bytes_len, bytes_room;
     uint32_t                  loaded; /* its index, or FILES_MAX */
     uint64_t                  unreadable; /* bytes that the disk refused */
     journal_report           *report;
-} scan;
+};
 
 /* ---- files ---- */
 
 static int
-file_path(const scan *s, const scan_file *f, char *out)
+file_path(const journal_scan *s, const scan_file *f, char *out)
 {
     return fs_path(out, "%s/%08" PRIu64 ".seg", s->dir, f->name);
 }
@@ -89,7 +91,7 @@ by_name(const void *a, const void *b)
 static void
 list_file(void *ctx, const char *text)
 {
-    scan    *s = ctx;
+    journal_scan    *s = ctx;
     uint64_t name;
     int      end = 0;
 
@@ -105,7 +107,7 @@ list_file(void *ctx, const char *text)
 }
 
 static int
-list_files(scan *s)
+list_files(journal_scan *s)
 {
     if (the_world->list(s->dir, list_file, s) < 0)
         return err_errno(errno, "open directory %s", s->dir);
@@ -139,7 +141,7 @@ read_piece(int fd, uint8_t *out, uint64_t len, uint64_t at)
 
 /* A page that cannot be read is taken as zeros: unsound, and so found out below. */
 static void
-read_bytes(scan *s, int fd)
+read_bytes(journal_scan *s, int fd)
 {
     uint64_t len;
 
@@ -159,7 +161,7 @@ read_bytes(scan *s, int fd)
 }
 
 static int
-load_file(scan *s, uint32_t i)
+load_file(journal_scan *s, uint32_t i)
 {
     char        path[FS_PATH_MAX];
     world_file  about;
@@ -191,7 +193,7 @@ load_file(scan *s, uint32_t i)
 /* ---- blocks ---- */
 
 static bool
-names_us(const scan *s, const block_head *h)
+names_us(const journal_scan *s, const block_head *h)
 {
     static const uuid none;
 
@@ -200,13 +202,22 @@ names_us(const scan *s, const block_head *h)
 }
 
 static bool
-is_sound(const scan *s, const block_head *h, uint64_t offset)
+is_sound(const journal_scan *s, const block_head *h, uint64_t offset)
 {
     return block_is_sound(h, s->bytes + offset, s->bytes_len - offset);
 }
 
+static bool
+is_early(const journal_scan *s, const block_head *h, uint64_t offset)
+{
+    journal_block b = block_seen(h, s->bytes + offset);
+
+    return s->order.peek != NULL && block_last_lsn(h->first_lsn, h->rows) > s->order.after_lsn &&
+           s->order.peek(s->order.ctx, &b);
+}
+
 static void
-add_entry(scan *s, entry e)
+add_entry(journal_scan *s, entry e)
 {
     if (s->entry_count == s->entry_room) {
         s->entry_room = s->entry_room == 0 ? 1024 : 2 * s->entry_room;
@@ -227,7 +238,7 @@ note_torn(scan_file *f, const block_head *h, uint64_t rest)
 
 /* Drops the entries of the file's earlier lives and finds the holes between the others. */
 static void
-keep_own(scan *s, scan_file *f, uint64_t from)
+keep_own(journal_scan *s, scan_file *f, uint64_t from)
 {
     uint64_t kept = from;
 
@@ -244,7 +255,7 @@ keep_own(scan *s, scan_file *f, uint64_t from)
 }
 
 static void
-index_file(scan *s, uint32_t i)
+index_file(journal_scan *s, uint32_t i)
 {
     scan_file *f = &s->files[i];
     uint64_t   from = s->entry_count;
@@ -264,7 +275,8 @@ index_file(scan *s, uint32_t i)
                                   .last_lsn = block_last_lsn(h.first_lsn, h.rows),
                                   .file = i,
                                   .length = h.length,
-                                  .offset = offset });
+                                  .offset = offset,
+                                  .early = is_early(s, &h, offset) });
             step = round_up(h.length, JOURNAL_PAGE);
         } else if (names_us(s, &h)) {
             note_torn(f, &h, s->bytes_len - offset);
@@ -286,14 +298,14 @@ by_order(const void *a, const void *b)
 
 /* In order, one a sequence, nothing that was trimmed. */
 static void
-choose(scan *s)
+choose(journal_scan *s)
 {
     uint64_t kept = 0;
 
     if (s->entry_count > 0)
         qsort(s->entries, s->entry_count, sizeof *s->entries, by_order);
     for (uint64_t i = 0; i < s->entry_count; i++) {
-        if (s->entries[i].last_lsn <= s->order->after_lsn)
+        if (s->entries[i].last_lsn <= s->order.after_lsn)
             continue;
         if (kept > 0 && s->entries[kept - 1].sequence == s->entries[i].sequence)
             continue;
@@ -306,7 +318,7 @@ choose(scan *s)
 
 /* Copies the bytes that could not be read as blocks to DIR/damaged, for whoever wants to look at them. */
 static void
-set_aside(scan *s, uint32_t file, uint64_t from, uint64_t to)
+set_aside(journal_scan *s, uint32_t file, uint64_t from, uint64_t to)
 {
     char path[FS_PATH_MAX], dir[FS_PATH_MAX];
     int  rc;
@@ -320,7 +332,7 @@ set_aside(scan *s, uint32_t file, uint64_t from, uint64_t to)
     }
     to = min_u64(to, s->bytes_len);
     from = min_u64(from, to);
-    rc = fs_path(dir, "%s/damaged", s->order->dir);
+    rc = fs_path(dir, "%s/damaged", s->order.dir);
     if (rc == E_OK)
         rc = fs_path(path, "%s/%08" PRIu64 "-%" PRIu64 ".bin", dir, s->files[file].own, from);
     if (rc == E_OK)
@@ -334,7 +346,7 @@ set_aside(scan *s, uint32_t file, uint64_t from, uint64_t to)
 }
 
 static void
-report_damage(scan *s)
+report_damage(journal_scan *s)
 {
     for (uint64_t i = 0; i < s->entry_count; i++) {
         const entry *e = &s->entries[i];
@@ -351,9 +363,9 @@ report_damage(scan *s)
 /* ---- replay ---- */
 
 static int
-be_patient(const scan *s)
+be_patient(const journal_scan *s)
 {
-    return patience_is_over(s->order->dir) ? E_OK : err(E_IO, "the disk does not read %s", s->dir);
+    return patience_is_over(s->order.dir) ? E_OK : err(E_IO, "the disk does not read %s", s->dir);
 }
 
 /* ---- blocks that killed their replay ---- */
@@ -376,12 +388,12 @@ journal_load_skipped(const char *dir, uint64_t skipped[SKIPPED_MAX])
 }
 
 static int
-save_skipped(const scan *s)
+save_skipped(const journal_scan *s)
 {
     char   path[FS_PATH_MAX];
     char   text[SKIPPED_MAX * 24];
     size_t len = 0;
-    int    rc = fs_path(path, "%s/skipped", s->order->dir);
+    int    rc = fs_path(path, "%s/skipped", s->order.dir);
 
     for (uint32_t i = 0; i < s->skipped_count; i++)
         len += (size_t)snprintf(text + len, sizeof text - len, "%" PRIu64 "\n", s->skipped[i]);
@@ -389,7 +401,7 @@ save_skipped(const scan *s)
 }
 
 static bool
-is_skipped(const scan *s, const entry *e)
+is_skipped(const journal_scan *s, const entry *e)
 {
     for (uint32_t i = 0; i < s->skipped_count; i++)
         if (s->skipped[i] == e->sequence)
@@ -399,7 +411,7 @@ is_skipped(const scan *s, const entry *e)
 
 /* It has killed two lives: set aside before a third one looks at it. */
 static int
-skip(scan *s, const entry *e)
+skip(journal_scan *s, const entry *e)
 {
     set_aside(s, e->file, e->offset, e->offset + e->length);
     log_error("journal.skipped", "sequence=%" PRIu64 " first_lsn=%" PRIu64 " last_lsn=%" PRIu64
@@ -411,7 +423,7 @@ skip(scan *s, const entry *e)
 }
 
 static int
-replay_one(scan *s, const entry *e)
+replay_one(journal_scan *s, const entry *e, journal_replay_fn *fn)
 {
     block_head    h;
     journal_block b;
@@ -426,11 +438,15 @@ replay_one(scan *s, const entry *e)
     if (!is_sound(s, &h, e->offset))
         goto lost;
     b = block_seen(&h, s->bytes + e->offset);
-    s->report->blocks++;
-    s->report->bytes += h.length;
-    return s->order->replay(s->order->ctx, &b);
+    if (fn == s->order.replay) {
+        s->report->blocks++;
+        s->report->bytes += h.length;
+    }
+    return fn(s->order.ctx, &b);
 lost: /* it was readable a moment ago: the disk is going */
     err_clear();
+    if (fn != s->order.replay) /* it will be met once more */
+        return E_OK;
     s->report->damaged++;
     log_error("journal.damaged", "file=%08" PRIu64 ".seg from=%" PRIu64 " why=reread",
               s->files[e->file].name, e->offset);
@@ -438,22 +454,22 @@ lost: /* it was readable a moment ago: the disk is going */
 }
 
 static int
-replay_carefully(scan *s, const entry *e)
+replay_carefully(journal_scan *s, const entry *e, journal_replay_fn *fn)
 {
-    crumb   *c = s->order->crumb;
+    crumb   *c = s->order.crumb;
     uint64_t step = e->sequence + 1;
     int      rc;
 
     if (is_skipped(s, e)) {
-        s->report->damaged++;
+        s->report->damaged += fn == s->order.replay;
         return E_OK;
     }
     if (c == NULL)
-        return replay_one(s, e);
+        return replay_one(s, e, fn);
     if (crumb_is_fatal(c, step))
         return skip(s, e);
     atomic_store_explicit(&c->at, step, memory_order_relaxed);
-    rc = replay_one(s, e);
+    rc = replay_one(s, e, fn);
     atomic_store_explicit(&c->at, 0, memory_order_relaxed);
     return rc;
 }
@@ -461,7 +477,7 @@ replay_carefully(scan *s, const entry *e)
 /* ---- what the journal goes on with ---- */
 
 static void
-note_lsns(scan *s, journal_found *found)
+note_lsns(journal_scan *s, journal_found *found)
 {
     for (uint64_t i = 0; i < s->entry_count; i++) {
         const entry *e = &s->entries[i];
@@ -483,7 +499,7 @@ note_lsns(scan *s, journal_found *found)
 }
 
 static void
-note_segments(scan *s, journal_found *found)
+note_segments(journal_scan *s, journal_found *found)
 {
     found->segments = calloc(s->file_count > 0 ? s->file_count : 1, sizeof *found->segments);
     ASSERT(found->segments != NULL);
@@ -508,7 +524,7 @@ note_segments(scan *s, journal_found *found)
 }
 
 static void
-note_torn_tails(scan *s, journal_found *found)
+note_torn_tails(journal_scan *s, journal_found *found)
 {
     uint64_t newest = found->segment_max;
 
@@ -524,7 +540,7 @@ note_torn_tails(scan *s, journal_found *found)
 }
 
 static int
-index_all(scan *s)
+index_all(journal_scan *s)
 {
     int rc = list_files(s);
 
@@ -538,15 +554,31 @@ index_all(scan *s)
     return rc;
 }
 
-int
-journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
-             journal_report *report)
+/* Those that are wanted early, and the newest that is replayed at all. */
+static int
+replay_early(journal_scan *s)
 {
-    scan *s = calloc(1, sizeof *s);
-    int   rc;
+    uint64_t newest = s->entry_count;
+    int      rc = E_OK;
+
+    while (newest > 0 && is_skipped(s, &s->entries[newest - 1]))
+        newest--;
+    for (uint64_t i = 0; rc == E_OK && s->order.early != NULL && i < s->entry_count; i++)
+        if (s->entries[i].early || i + 1 == newest)
+            rc = replay_carefully(s, &s->entries[i], s->order.early);
+    return rc;
+}
+
+int
+journal_scan_begin(journal_scan **out, const journal_scan_order *order, uuid *id, journal_found *found,
+                   journal_report *report)
+{
+    journal_scan *s = calloc(1, sizeof *s);
+    int           rc;
 
     ASSERT(s != NULL);
-    *s = (scan){ .order = order, .id = id, .report = report, .loaded = FILES_MAX };
+    *s = (journal_scan){ .order = *order, .id = id, .report = report, .loaded = FILES_MAX };
+    *out = s;
     rc = fs_path(s->dir, "%s/journal", order->dir);
     if (rc == E_OK)
         rc = index_all(s);
@@ -559,11 +591,33 @@ journal_scan(const journal_scan_order *order, uuid *id, journal_found *found,
         report_damage(s);
     }
     s->skipped_count = journal_load_skipped(order->dir, s->skipped);
-    for (uint64_t i = 0; rc == E_OK && i < s->entry_count; i++)
-        rc = replay_carefully(s, &s->entries[i]);
+    return rc == E_OK ? replay_early(s) : rc;
+}
+
+int
+journal_scan_step(journal_scan *s, uint64_t bytes, bool *more)
+{
+    uint64_t done = 0;
+    int      rc = E_OK;
+
+    while (rc == E_OK && s->next < s->entry_count && done < bytes) {
+        done += s->entries[s->next].length;
+        rc = replay_carefully(s, &s->entries[s->next++], s->order.replay);
+    }
+    *more = s->next < s->entry_count;
+    return rc;
+}
+
+void
+journal_scan_end(journal_scan **sp)
+{
+    journal_scan *s = *sp;
+
+    if (s == NULL)
+        return;
     free(s->files);
     free(s->entries);
     free(s->bytes);
     free(s);
-    return rc;
+    *sp = NULL;
 }

@@ -73,6 +73,7 @@ part_abandon(part **pp)
     free(p->merges);
     free(p->gathered);
     part_retain_free(p);
+    part_kept_free(p);
     free(p);
     *pp = NULL;
 }

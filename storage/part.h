@@ -32,6 +32,7 @@ typedef struct part_config {
     enum journal_durability durability;
     crumb      *crumb; /* see journal_config */
     bool        sync_apart; /* the owner calls part_begin_sync and so on; else part_tend does it all */
+    bool        replay_apart; /* the owner calls part_replay; else part_open does it all */
 } part_config;
 
 /* What the owner wants to hear of, at open (rebuild the board) and later. */
@@ -39,12 +40,20 @@ typedef struct part_events {
     void *ctx;
     /* A series exists (at open: each; later: a new one, or its unit changed).  The answer is not looked at. */
     int (*series)(void *ctx, uint32_t series, uint32_t machine, uint32_t tenant, view metric, view unit);
-    /* The newest reading of a series: at open, and when it was erased; lsn 0: it has none. */
+    /* The newest reading of a series: at open, after a replay that went on apart, and when it was erased; lsn 0: it has
+     * none. */
     void (*latest)(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn);
 } part_events;
 
 /* Opens or makes it and replays the journal.  E_LOCKED, E_NEWER, E_PERM, E_NOSPACE; damaged data never fails. */
 NODISCARD int part_open(part **p, const part_config *config, const part_events *events, journal_report *report);
+/* Apart: readings are taken from the open on; they are durable, and shown when the replay is through.  Until then nothing
+ * is sealed or trimmed, and heads, erasures and the newest readings are not all there.  part_replay: up to `bytes` more of
+ * the journal.  After it: part_show_kept() until it is false; a block each. */
+NODISCARD int part_replay(part *p, uint64_t bytes, bool *more);
+bool     part_is_replaying(const part *p);
+uint64_t part_kept_bytes(const part *p); /* of blocks that wait to be shown */
+const journal_report *part_reported(const part *p);
 /* Clean stop: syncs what is sealed; the rest is in the journal. */
 void part_close(part **p);
 /* As a crash would leave it: nothing is written, memory is given back.  For tests. */
@@ -86,6 +95,7 @@ NODISCARD int part_write(part *p); /* 0, E_IO, E_NOSPACE; may be called again af
  * After success: every row of the written block goes into its head, in order; row() sees each. */
 typedef void part_row_fn(void *ctx, uint32_t series, const head_row *row, uint64_t lsn);
 void part_show(part *p, part_row_fn *row, void *ctx);
+bool part_show_kept(part *p, part_row_fn *row, void *ctx); /* see part_replay() */
 /* After a failure that is given up: forgets the block; the series that it made stay known. */
 void part_forget(part *p);
 

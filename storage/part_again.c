@@ -52,6 +52,8 @@ part_stamped(const part *p)
 {
     const journal_block *b = journal_ended(p->journal);
 
+    if (p->showing_kept)
+        return p->kept->stamp;
     return b != NULL ? b->stamp : p->stamp;
 }
 

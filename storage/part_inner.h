@@ -93,6 +93,16 @@ typedef struct part_block {
     uuid     generation;
 } part_block;
 
+/* A block that is durable, and not shown before the replay is through. */
+typedef struct kept_block {
+    struct kept_block *next;
+    uint64_t           first_lsn;
+    uint64_t           stamp;
+    uint32_t           rows;
+    uint32_t           len;
+    _Alignas(8) uint8_t payload[];
+} kept_block;
+
 struct part {
     part_config  config;
     part_events  events;
@@ -107,6 +117,12 @@ struct part {
     uint64_t     trimmed_lsn; /* the journal holds what comes behind it */
     uint64_t     hold_lsn;    /* and it is to hold what comes behind this */
     uint64_t     stamp;       /* of the newest block; part_stamp() */
+    bool         replaying; /* it is not: part_replay() is not through */
+    uint64_t     early_lsn, replayed_lsn; /* of the blocks that came last */
+    uint64_t     opened_lsn; /* what there is to replay ends here */
+    kept_block  *kept, **kept_end; /* written meanwhile, oldest first */
+    uint64_t     kept_bytes;
+    bool         showing_kept; /* the first of them */
     uint64_t     sealed_seq;
     part_block   building;
     uuid         generation; /* of `applied` */
@@ -157,6 +173,9 @@ struct part {
 NODISCARD int part_load(part *p, journal_report *report);
 
 /* ---- part_replay.c ---- */
+bool          part_replay_peek(void *p, const journal_block *b);
+NODISCARD int part_replay_early(void *p, const journal_block *b);
+void          part_tell_latest(part *p);
 NODISCARD int part_replay_block(void *p, const journal_block *b);
 
 /* ---- part_show.c ---- */
@@ -174,6 +193,7 @@ part_show_row(part *p, uint32_t number, series *s, const head_row *row, uint64_t
 }
 
 void part_show_erase(part *p, const item *it, uint64_t lsn);
+void part_kept_free(part *p);
 void part_apply_marks(part *p, const journal_block *b);
 void part_note_unstored(part *p, uint32_t number); /* its definition is in the journal, not yet in the database */
 void part_tell_series(part *p, uint32_t number);

@@ -148,25 +148,17 @@ load_trimmed(part *p, uint64_t *lsn)
     return E_OK;
 }
 
-static int
-tell_latest(part *p)
-{
-    for (uint32_t i = 1; p->events.latest != NULL && i <= series_count(p->map); i++) {
-        const series *s = series_at(p->map, i);
-
-        if (s->machine != 0 && s->latest_lsn != 0)
-            p->events.latest(p->events.ctx, i, s->latest_us, s->latest, s->latest_lsn);
-    }
-    return E_OK;
-}
-
 int
 part_load(part *p, journal_report *report)
 {
     journal_config config = { .budget_bytes = p->config.journal_bytes,
                               .durability = p->config.durability,
-                              .crumb = p->config.crumb };
+                              .crumb = p->config.crumb,
+                              .peek = part_replay_peek,
+                              .early = part_replay_early,
+                              .replay_apart = true };
     uint64_t       trimmed;
+    bool           more = !p->config.replay_apart;
     int            rc = load_trimmed(p, &trimmed);
 
     if (rc == E_OK)
@@ -179,15 +171,18 @@ part_load(part *p, journal_report *report)
         rc = load_family(p, PART_ERASED, load_erased);
     if (rc == E_OK)
         rc = load_family(p, PART_META, load_meta);
-    p->shown_lsn = p->trimmed_lsn = trimmed;
+    p->shown_lsn = p->trimmed_lsn = p->early_lsn = p->replayed_lsn = trimmed;
     if (rc == E_OK)
         rc = journal_open(&p->journal, p->dir, &config, trimmed, part_replay_block, p, report);
     if (rc < 0)
         return rc;
-    p->shown_lsn = p->next_lsn - 1;
+    p->replaying = true;
+    p->opened_lsn = p->next_lsn - 1;
     p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);
-    if (p->lost_rows > 0)
-        log_error("part.lost_rows", "dir=%s rows=%" PRIu64 " why=series_unknown", p->dir,
-                  p->lost_rows);
-    return tell_latest(p);
+    if (p->config.replay_apart)
+        part_tell_latest(p);
+    while (rc == E_OK && more)
+        rc = part_replay(p, UINT64_MAX, &more);
+    *report = *part_reported(p);
+    return rc;
 }

@@ -1,4 +1,9 @@
-/* part_replay.c - blocks of the journal, applied once more at open.
+/* part_replay.c - blocks of the journal, applied once more at open, or from then on by and by.
+ *
+ *   open: files are read --peek--> which blocks define series --early--> names, numbers, what of the lanes is applied
+ *         from here on the partition takes blocks; those that are written are kept in memory (part_show.c)
+ *   replay, piece by piece: rows into heads, deletes
+ *         then the kept ones are shown, in their order
  *
  * What is replayed was applied in the same order before, so it meets the same numbers.  A row is skipped when its series
  * is sealed up to its lsn or beyond.
@@ -72,6 +77,48 @@ replay_rows(part *p, const item *it, uint64_t lsn)
     }
 }
 
+bool
+part_replay_peek(void *ctx, const journal_block *b)
+{
+    part    *p = ctx;
+    view     payload = b->payload;
+    item     it;
+    uint32_t most = 0;
+    bool     defines = false;
+
+    while (part_item_next(&payload, &it) == 1) {
+        defines |= it.kind == ITEM_SERIES;
+        for (uint32_t i = 0; it.kind == ITEM_ROWS && i < it.rows; i++)
+            most = most > it.row[i].series ? most : it.row[i].series;
+    }
+    /* A number that rows have is not given to another series, whatever became of its definition. */
+    (void)series_reserve(p->map, most);
+    p->next_lsn = max_u64(p->next_lsn, b->first_lsn + (b->rows > 0 ? b->rows : 1));
+    return defines;
+}
+
+int
+part_replay_early(void *ctx, const journal_block *b)
+{
+    part    *p = ctx;
+    view     payload = b->payload;
+    item     it;
+    uint32_t bad = 0;
+    int      rc;
+
+    if (b->first_lsn <= p->early_lsn)
+        return E_OK;
+    while ((rc = part_item_next(&payload, &it)) == 1)
+        if (it.kind == ITEM_SERIES && replay_series(p, &it, b->first_lsn) < 0)
+            bad++;
+    part_apply_marks(p, b);
+    part_stamp(p, b->stamp);
+    p->early_lsn = b->first_lsn;
+    if (rc < 0 || bad > 0)
+        log_error("part.bad_block", "dir=%s lsn=%" PRIu64 " bad_series=%u", p->dir, b->first_lsn, bad);
+    return E_OK;
+}
+
 int
 part_replay_block(void *ctx, const journal_block *b)
 {
@@ -79,16 +126,11 @@ part_replay_block(void *ctx, const journal_block *b)
     uint64_t lsn = b->first_lsn;
     view     payload = b->payload;
     item     it;
-    uint32_t bad = 0;
-    int      rc;
 
     /* Blocks that overlap what was replayed cannot come from us. */
-    if (b->first_lsn <= p->shown_lsn)
+    if (b->first_lsn <= p->replayed_lsn)
         return E_OK;
-    while ((rc = part_item_next(&payload, &it)) == 1)
-        if (it.kind == ITEM_SERIES && replay_series(p, &it, b->first_lsn) < 0)
-            bad++;
-    for (payload = b->payload; part_item_next(&payload, &it) == 1;) {
+    while (part_item_next(&payload, &it) == 1) {
         if (it.kind == ITEM_ERASE)
             part_show_erase(p, &it, lsn++);
         if (it.kind != ITEM_ROWS)
@@ -96,12 +138,51 @@ part_replay_block(void *ctx, const journal_block *b)
         replay_rows(p, &it, lsn);
         lsn += it.rows;
     }
-    part_apply_marks(p, b);
-    part_stamp(p, b->stamp);
-    p->shown_lsn = b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0);
-    p->next_lsn = max_u64(p->next_lsn, p->shown_lsn + 1);
-    if (rc < 0 || bad > 0)
-        log_error("part.bad_block", "dir=%s lsn=%" PRIu64 " bad_series=%u", p->dir, b->first_lsn,
-                  bad);
+    p->replayed_lsn = b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0);
+    p->next_lsn = max_u64(p->next_lsn, p->replayed_lsn + 1);
     return E_OK;
+}
+
+/* ---- by and by ---- */
+
+void
+part_tell_latest(part *p)
+{
+    for (uint32_t i = 1; p->events.latest != NULL && i <= series_count(p->map); i++) {
+        const series *s = series_at(p->map, i);
+
+        if (s->machine != 0 && s->latest_lsn != 0)
+            p->events.latest(p->events.ctx, i, s->latest_us, s->latest, s->latest_lsn);
+    }
+}
+
+bool
+part_is_replaying(const part *p)
+{
+    return p->replaying;
+}
+
+int
+part_replay(part *p, uint64_t bytes, bool *more)
+{
+    int rc;
+
+    *more = false;
+    if (!p->replaying)
+        return E_OK;
+    rc = journal_replay(p->journal, bytes, more);
+    if (rc < 0 || *more)
+        return rc;
+    p->replaying = false;
+    p->shown_lsn = max_u64(p->shown_lsn, p->opened_lsn);
+    if (p->lost_rows > 0)
+        log_error("part.lost_rows", "dir=%s rows=%" PRIu64 " why=series_unknown", p->dir, p->lost_rows);
+    part_tell_latest(p);
+    return E_OK;
+}
+
+const journal_report *
+part_reported(const part *p)
+{
+    return journal_reported(p->journal);
 }

@@ -354,7 +354,7 @@ may_go(const part *p)
 bool
 part_begin_sync(part *p)
 {
-    if (p->syncing || p->broken < 0)
+    if (p->syncing || p->replaying || p->broken < 0)
         return false;
     p->sync_lsn = journal_trimmable(p->journal, may_go(p));
     p->syncing = p->sync_lsn > 0 && part_db_space(p->dir) == E_OK;
@@ -415,8 +415,8 @@ trim(part *p)
 bool
 part_tend(part *p, int *rc)
 {
-    *rc = p->broken < 0 ? part_mend(p) : E_OK;
-    if (*rc < 0 || p->syncing) /* RocksDB's assert: no sync of a log that a write has failed on meanwhile */
+    *rc = p->broken < 0 && !p->replaying ? part_mend(p) : E_OK;
+    if (*rc < 0 || p->replaying || p->syncing) /* RocksDB's assert: no sync of a log that a write has failed on meanwhile */
         return false;
     if (heads_ripest(p->heads) != 0 || p->unstored.first < p->unstored.end || part_erase_unstored(p) != 0 ||
         is_pressed(p))

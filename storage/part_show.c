@@ -124,18 +124,12 @@ tell_defined(part *p, view payload)
             part_tell_series(p, it.series.number);
 }
 
-void
-part_show(part *p, part_row_fn *row_fn, void *ctx)
+static void
+show_block(part *p, uint64_t lsn, uint32_t rows, view payload, part_row_fn *row_fn, void *ctx)
 {
-    const journal_block *b = journal_ended(p->journal);
-    uint64_t             lsn;
-    view                 payload;
-    item                 it;
+    uint64_t last = lsn + (rows > 0 ? rows - 1 : 0);
+    item     it;
 
-    ASSERT(b != NULL);
-    lsn = b->first_lsn;
-    payload = b->payload;
-    tell_defined(p, payload);
     while (part_item_next(&payload, &it) == 1) {
         if (it.kind == ITEM_ERASE) {
             part_show_erase(p, &it, lsn++);
@@ -146,8 +140,66 @@ part_show(part *p, part_row_fn *row_fn, void *ctx)
         show_rows(p, &it, lsn, row_fn, ctx);
         lsn += it.rows;
     }
+    p->shown_lsn = max_u64(p->shown_lsn, last);
+}
+
+static void
+keep(part *p, const journal_block *b)
+{
+    kept_block *k = malloc(sizeof *k + b->payload.len);
+
+    ASSERT(k != NULL);
+    *k = (kept_block){ .first_lsn = b->first_lsn, .stamp = b->stamp, .rows = b->rows, .len = (uint32_t)b->payload.len };
+    memcpy(k->payload, b->payload.at, b->payload.len);
+    if (p->kept == NULL)
+        p->kept_end = &p->kept;
+    *p->kept_end = k;
+    p->kept_end = &k->next;
+    p->kept_bytes += k->len;
+}
+
+void
+part_show(part *p, part_row_fn *row_fn, void *ctx)
+{
+    const journal_block *b = journal_ended(p->journal);
+
+    ASSERT(b != NULL);
+    tell_defined(p, b->payload);
+    if (p->replaying)
+        keep(p, b);
+    else
+        show_block(p, b->first_lsn, b->rows, b->payload, row_fn, ctx);
     part_apply_marks(p, b);
-    p->shown_lsn = b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0);
     p->flying_definitions = 0;
     journal_drop(p->journal);
+}
+
+bool
+part_show_kept(part *p, part_row_fn *row_fn, void *ctx)
+{
+    kept_block *k = p->kept;
+
+    ASSERT(!p->replaying);
+    if (k == NULL)
+        return false;
+    p->showing_kept = true;
+    show_block(p, k->first_lsn, k->rows, view_of(k->payload, k->len), row_fn, ctx);
+    p->showing_kept = false;
+    p->kept = k->next;
+    p->kept_bytes -= k->len;
+    free(k);
+    return true;
+}
+
+uint64_t
+part_kept_bytes(const part *p)
+{
+    return p->kept_bytes;
+}
+
+void
+part_kept_free(part *p)
+{
+    for (kept_block *k; (k = p->kept) != NULL; free(k))
+        p->kept = k->next;
 }

@@ -349,7 +349,7 @@ part_forget(part *p)
         else
             carry(p, it.series.number);
     }
-    p->shown_lsn = b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0);
+    p->shown_lsn = max_u64(p->shown_lsn, b->first_lsn + (b->rows > 0 ? b->rows - 1 : 0));
     p->flying_definitions = 0;
     journal_drop(p->journal);
 }

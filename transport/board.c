@@ -5,6 +5,7 @@
  *   DIR/words      page 0   magic, abi, secret, limits             written once
  *                  page 1   registry_seq, rules_seq                registry
  *                  then     for each front { live, bitmap of tenants } in pages of its own
+ *                  then     for each partition { filling } in a page of its own
  *
  * What an actor may not write it maps read-only.  Series of a machine form a list: its head is in
  * the machine's arrival, the links are in the series; new ones go in front, linked before they are
@@ -25,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BOARD_ABI = 1, REGISTRY_FILES = BOARD_RULES + 1, PART_FILES = BOARD_FILES - REGISTRY_FILES };
+enum { BOARD_ABI = 2, REGISTRY_FILES = BOARD_RULES + 1, PART_FILES = BOARD_FILES - REGISTRY_FILES };
 #define BOARD_MAGIC UINT64_C(0x647261626c74616c) /* "latlbard" */
 
 typedef struct words_constant {
@@ -46,6 +47,10 @@ typedef struct front_words {
     _Atomic uint64_t tenants[];
 } front_words;
 
+typedef struct part_words {
+    _Atomic uint64_t filling;
+} part_words;
+
 struct board {
     table          *t[REGISTRY_FILES];
     table          *part[BOARD_PARTS_MAX][PART_FILES];
@@ -56,6 +61,8 @@ struct board {
     registry_words *registry;
     uint8_t        *fronts;     /* all of them, read-only */
     front_words    *own;        /* a front's own, writable */
+    uint8_t        *parts;      /* all of them, read-only */
+    part_words     *own_part;   /* an ingest actor's own, writable */
     uint32_t        expired_at; /* where the search for a free place among the blocked goes on */
 };
 
@@ -101,7 +108,13 @@ front_len(const board_limits *l)
 static uint64_t
 words_len(const board_limits *l)
 {
-    return 2 * PAGE_LEN + BOARD_FRONTS_MAX * front_len(l);
+    return 2 * PAGE_LEN + BOARD_FRONTS_MAX * front_len(l) + BOARD_PARTS_MAX * PAGE_LEN;
+}
+
+static uint64_t
+part_words_at(const board_limits *l, uint16_t part)
+{
+    return 2 * PAGE_LEN + BOARD_FRONTS_MAX * front_len(l) + part * PAGE_LEN;
 }
 
 static bool
@@ -132,6 +145,7 @@ static int
 create_words(const char *dir, const board_limits *l)
 {
     words_constant c = { .magic = BOARD_MAGIC, .abi = BOARD_ABI, .limits = *l };
+    part_words     filling = { 1 };
     char           path[PAGES_PATH_MAX];
     int            fd = -1;
     int            rc;
@@ -144,6 +158,10 @@ create_words(const char *dir, const board_limits *l)
         return rc;
     if (pwrite(fd, &c, sizeof c, 0) != (ssize_t)sizeof c)
         rc = err(E_IO, "write %s", path);
+    /* Partitions of other nodes say nothing of it. */
+    for (uint16_t p = 0; p < l->parts && l->tracked == 0 && rc == E_OK; p++)
+        if (pwrite(fd, &filling, sizeof filling, (off_t)part_words_at(l, p)) != (ssize_t)sizeof filling)
+            rc = err(E_IO, "write %s", path);
     return pages_land(path, &fd, rc);
 }
 
@@ -178,13 +196,14 @@ map_words(board *b, const char *dir)
 {
     bool     registry = addr_kind(b->writer) == KIND_REGISTRY || b->copies_registry;
     bool     front = addr_kind(b->writer) == KIND_FRONT && addr_part(b->writer) < BOARD_FRONTS_MAX;
+    bool     ingest = addr_kind(b->writer) == KIND_INGEST && addr_part(b->writer) < BOARD_PARTS_MAX;
     char     path[PAGES_PATH_MAX];
     uint64_t len = 0;
     int      fd = -1;
     int      rc;
 
     (void)snprintf(path, sizeof path, "%s/words", dir);
-    rc = pages_open(path, registry || front, &fd, &len);
+    rc = pages_open(path, registry || front || ingest, &fd, &len);
     if (rc < 0)
         return rc;
     if (pread(fd, &b->c, sizeof b->c, 0) != (ssize_t)sizeof b->c || b->c.magic != BOARD_MAGIC ||
@@ -197,8 +216,12 @@ map_words(board *b, const char *dir)
     b->fronts = pages_map(fd, 2 * PAGE_LEN, BOARD_FRONTS_MAX * len, b->copies_registry);
     if (front)
         b->own = pages_map(fd, 2 * PAGE_LEN + addr_part(b->writer) * len, len, true);
+    b->parts = pages_map(fd, part_words_at(&b->c.limits, 0), BOARD_PARTS_MAX * PAGE_LEN, false);
+    if (ingest)
+        b->own_part = pages_map(fd, part_words_at(&b->c.limits, addr_part(b->writer)), PAGE_LEN, true);
     (void)close(fd);
-    return b->registry == NULL || b->fronts == NULL || (front && b->own == NULL)
+    return b->registry == NULL || b->fronts == NULL || (front && b->own == NULL) || b->parts == NULL ||
+                   (ingest && b->own_part == NULL)
                ? err(E_NOMEM, "map %s", path)
                : E_OK;
 }
@@ -275,6 +298,8 @@ board_close(board **bp)
     pages_unmap(b->registry, PAGE_LEN);
     pages_unmap(b->fronts, BOARD_FRONTS_MAX * front_len(&b->c.limits));
     pages_unmap(b->own, front_len(&b->c.limits));
+    pages_unmap(b->parts, BOARD_PARTS_MAX * PAGE_LEN);
+    pages_unmap(b->own_part, PAGE_LEN);
     free(b);
 }
 
@@ -774,6 +799,27 @@ board_watch_tenant(board *b, uint16_t front, uint32_t tenant, bool live)
     atomic_store(&b->own->tenants[tenant / 64], w ^ bit);
     w = atomic_load_explicit(&b->own->live, memory_order_relaxed);
     atomic_store(&b->own->live, live ? w + 1 : w - 1);
+}
+
+void
+board_say_filling(board *b, bool filling)
+{
+    ASSERT(b->own_part != NULL);
+    atomic_store(&b->own_part->filling, filling);
+}
+
+bool
+board_is_filling(const board *b, uint16_t part)
+{
+    const part_words *w = (const part_words *)(const void *)(b->parts + part * PAGE_LEN);
+
+    return part < BOARD_PARTS_MAX && atomic_load_explicit(&w->filling, memory_order_acquire) != 0;
+}
+
+bool
+board_is_copied(const board *b)
+{
+    return b->c.limits.tracked != 0;
 }
 
 bool

@@ -10,7 +10,7 @@
  *   arrivals.P    ingest.P    machine number               board_arrival   (record number = machine number)
  *   series.P      ingest.P    (machine, metric)            board_series
  *   latest.P      ingest.P    series number                board_latest    (record number = series number)
- *   words         one word a writer: registry_seq, rules_seq, and a line for each front (live tenants)
+ *   words         one word a writer: registry_seq, rules_seq, a line for each front (live tenants) and partition (filling)
  *
  * Written after durability and before the reply, rebuilt at start by the writer (table_put of the same
  * number: readers that live on see the same or newer).  A fact is on every front when the answer that
@@ -223,6 +223,10 @@ size_t   board_front_len(const board *b);
 void     board_front_words(const board *b, uint16_t front, void *out);
 void     board_put_front_words(board *b, uint16_t front, view words); /* others than that many bytes: not taken */
 void     board_put_sequences(board *b, uint64_t registry_seq, uint64_t rules_seq);
+/* Newest readings of a partition are not all on the board: as it is made, and while its ingest actor replays. */
+void     board_say_filling(board *b, bool filling);
+bool     board_is_filling(const board *b, uint16_t part);
+bool     board_is_copied(const board *b); /* other nodes have copies of it */
 bool     board_anyone_watches(const board *b);
 bool     board_front_watches(const board *b, uint16_t front, uint32_t tenant);
 

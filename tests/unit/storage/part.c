@@ -158,6 +158,118 @@ what_was_written_is_there_after_a_crash(void **state)
     part_close(&p);
 }
 
+typedef struct shown {
+    uint32_t rows;
+    uint64_t first_lsn, last_lsn;
+} shown;
+
+static void
+note_row(void *ctx, uint32_t series, const head_row *row, uint64_t lsn)
+{
+    shown *s = ctx;
+
+    (void)series;
+    (void)row;
+    s->first_lsn = s->rows++ == 0 ? lsn : s->first_lsn;
+    s->last_lsn = lsn;
+}
+
+static part *
+open_apart(const char *dir, told *t)
+{
+    part_config    config = config_in(dir);
+    part_events    events = { t, on_series, on_latest };
+    journal_report report;
+    part          *p;
+
+    config.replay_apart = true;
+    *t = (told){ 0 };
+    CHECK_OK(part_open(&p, &config, &events, &report));
+    return p;
+}
+
+static void
+it_takes_readings_before_the_replay_is_through(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+    shown seen = { 0 };
+    bool  more;
+    int   rc;
+
+    put_new(p, &b, 1, "a", 10);
+    put_new(p, &b, 1, "b", 20);
+    part_abandon(&p);
+
+    p = open_apart(*state, &t);
+    CHECK(part_is_replaying(p));
+    CHECK_EQ(t.series_calls, 2); /* names are known, and what was applied */
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 100);
+    CHECK_EQ(part_head(p, 1).count, 0);
+    body_clear(&b);
+    body_row(&b, 1, 0, 10 * 1000000ll, 5);                                /* a later time than any, */
+    body_row(&b, body_name(&b, 1, 0, "c", "C"), ROW_NEW, 0, 1);           /* a new series, */
+    body_row(&b, body_name(&b, 1, 0, "b", "C"), ROW_NEW, 3 * 1000000ll, 8); /* the same time once more */
+    CHECK_EQ(stage(p, &b, 200), 0);
+    commit(p);
+    CHECK_EQ(t.last_series, 3);
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 200);
+    CHECK_EQ(part_head(p, 1).count, 0);
+    CHECK(!part_tend(p, &rc) && rc == E_OK && !part_begin_sync(p));
+    CHECK_OK(part_replay(p, 1, &more)); /* a block */
+    CHECK(more);
+    CHECK_EQ(part_head(p, 1).count, 10);
+    CHECK_EQ(part_head(p, 2).count, 0);
+    CHECK_OK(part_replay(p, UINT64_MAX, &more));
+    CHECK(!more && !part_is_replaying(p));
+    CHECK_EQ(part_head(p, 2).count, 20);
+    CHECK(part_kept_bytes(p) > 0 && part_show_kept(p, note_row, &seen) && !part_show_kept(p, note_row, &seen));
+    CHECK_EQ(part_kept_bytes(p), 0);
+    CHECK_EQ(seen.rows, 3);
+    CHECK_EQ(seen.first_lsn, 31);
+    CHECK_EQ(part_head(p, 1).count, 11);
+    CHECK_EQ(part_head_by_time(p, 2).count, 20);
+    CHECK(part_head_by_time(p, 2).rows[3].value == 8);
+    part_abandon(&p);
+
+    p = open_in(*state, &t); /* and the same from the journal */
+    CHECK_EQ(t.series_calls, 3);
+    CHECK_EQ(part_head(p, 1).count, 11);
+    CHECK_EQ(part_head(p, 3).count, 1);
+    CHECK(t.latest[1] == 5 && t.latest[2] == 19);
+    body_free(&b);
+    part_close(&p);
+}
+
+/* Killed while it replays, again and again, with readings taken each time. */
+static void
+a_replay_that_never_ends_loses_nothing(void **state)
+{
+    told  t;
+    part *p = open_in(*state, &t);
+    body  b = body_new(7);
+    bool  more;
+
+    put_new(p, &b, 1, "a", 100);
+    part_abandon(&p);
+    for (uint32_t i = 0; i < 5; i++) {
+        p = open_apart(*state, &t);
+        body_clear(&b);
+        body_row(&b, 1, 0, (1000 + i) * 1000000ll, i);
+        CHECK_EQ(stage(p, &b, 200 + i), 0);
+        commit(p);
+        CHECK_OK(part_replay(p, 1, &more));
+        part_abandon(&p);
+    }
+    p = open_in(*state, &t);
+    CHECK_EQ(part_head(p, 1).count, 105);
+    CHECK_EQ(part_applied(p, &lanes, addr_of(3, 1)), 204);
+    CHECK_EQ(part_next_lsn(p), 106);
+    body_free(&b);
+    part_close(&p);
+}
+
 static void
 a_series_two_fronts_made_at_once_is_one(void **state)
 {
@@ -681,6 +793,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST_IN_SCRATCH(rows_are_seen_after_the_write_and_not_before),
         TEST_IN_SCRATCH(what_was_written_is_there_after_a_crash),
+        TEST_IN_SCRATCH(it_takes_readings_before_the_replay_is_through),
+        TEST_IN_SCRATCH(a_replay_that_never_ends_loses_nothing),
         TEST_IN_SCRATCH(a_series_two_fronts_made_at_once_is_one),
         TEST_IN_SCRATCH(a_changed_unit_is_told_and_survives),
         TEST_IN_SCRATCH(rows_over_the_series_budget_are_dropped_and_counted),
