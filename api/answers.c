@@ -123,10 +123,13 @@ static const schema fleet_machine_schema = { "FleetMachine", fleet_machine_field
 static const field  fleet_machine_item[] = {
     { "item", FIELD_OBJECT, 0, 0, 0, NULL, fleet_machine_fields, NULL }, { 0 },
 };
+static const field status_count_fields[] = {
+    IS("offline", INTEGER, NULL), IS("healthy", INTEGER, NULL), IS("warning", INTEGER, NULL), IS("critical", INTEGER, NULL), { 0 },
+};
 static const field fleet_fields[] = {
     LIST("machines", fleet_machine_item),
     IS("total_machines", INTEGER, NULL),
-    IS("status_counts", OBJECT, "Machines of each status"),
+    { "status_counts", FIELD_OBJECT, MUST, 0, 0, NULL, status_count_fields, "Machines of each status" },
     { 0 },
 };
 static const schema fleet_schema = { "FleetStatus", fleet_fields };

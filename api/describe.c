@@ -195,8 +195,12 @@ put_field(const maker *m, const field *f, bool brief)
     put_words(m->j, f);
     if (brief && f->brief != NULL)
         text(m->j, "description", f->brief);
-    if (f->type == FIELD_OBJECT && f->of != NULL)
+    if (f->type == FIELD_OBJECT && f->of != NULL) {
         put_members(m, f->of);
+    } else if (f->type == FIELD_OBJECT) { /* else those who make types of it take it for one that is always empty */
+        json_name(m->j, VIEW_LIT("additionalProperties"));
+        json_bool(m->j, true);
+    }
     if (f->type == FIELD_ARRAY) {
         json_name(m->j, VIEW_LIT("items"));
         if (f->of != NULL)

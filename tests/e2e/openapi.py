@@ -7,7 +7,7 @@ METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 TYPES = {"null": type(None), "boolean": bool, "object": dict, "array": list, "string": str, "number": (int, float),
          "integer": int}
 SCHEMA_WORDS = {"$ref", "type", "format", "enum", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems",
-                "items", "properties", "required", "description", "oneOf"}
+                "items", "properties", "additionalProperties", "required", "description", "oneOf"}
 NUMBERS = {"minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"}
 
 
@@ -46,6 +46,8 @@ def check_schema(schema, at):
         assert schema["enum"] and len(set(schema["enum"])) == len(schema["enum"]), at
     if schema.get("type") == "array" and "items" in schema:
         check_schema(schema["items"], at + ".items")
+    if types == "object":       # of one that says neither, nothing may be in it for those who make types of it
+        assert "properties" in schema or schema.get("additionalProperties") is True, at
     for name, member in schema.get("properties", {}).items():
         check_schema(member, f"{at}.{name}")
     required = schema.get("required", ["?"])

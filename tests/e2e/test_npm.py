@@ -1,4 +1,5 @@
-"""The description as others read it: a linter without errors, and a client with types made of it.  Needs npm."""
+"""The description as others read it: a linter without errors, a client with types made of it, and its page in a browser.
+Needs npm; the page needs chromium, and a server that was built with it."""
 import json
 import os
 import shutil
@@ -53,4 +54,22 @@ def test_a_typed_client_runs_the_quick_start(server, tools):
     out = subprocess.run(["node", "out/quickstart.js", server.url], cwd=tools, capture_output=True, text=True,
                          timeout=60 * SLOW)
     assert out.returncode == 0, out.stdout + out.stderr
-    assert json.loads(out.stdout) == [1, 72.5, 1, "offline"]
+    assert json.loads(out.stdout) == [1, 72.5, 1, "offline", 1, "critical", True, "webhook", False, 5]
+
+
+def test_docs_in_a_browser_show_every_operation_and_ask_nobody_else(server, tools):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not here: /docs was not looked at")
+    if requests.get(server.url + "/docs", timeout=20 * SLOW).status_code == 404:
+        pytest.skip("the server was built without /docs")
+    out = subprocess.run(["node", "docs.mjs", server.url, chromium], cwd=tools, capture_output=True, text=True,
+                         timeout=120 * SLOW)
+    assert out.returncode == 0, out.stdout[-3000:] + out.stderr[-3000:]
+    seen = json.loads(out.stdout)
+    doc = requests.get(server.url + "/openapi.json", timeout=20 * SLOW).json()
+    described = sorted([method.upper(), path] for path, item in doc["paths"].items() for method in item)
+    assert sorted(seen["operations"]) == described and len(described) > 60
+    assert seen["faults"] == [] and seen["answer"] == "200"
+    assert {r for r in seen["requests"] if not r.startswith((server.url + "/", "data:"))} == set()
+    assert server.url + "/openapi.json" in seen["requests"] and server.url + "/healthz" in seen["requests"]
