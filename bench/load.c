@@ -7,21 +7,21 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { CONNECTIONS = 8, PER_BODY = 1000, TICKS_AHEAD = 200, BODIES_MAX = 4000000 };
+enum { CONNECTIONS = 8, PER_BODY = 1000, TICKS_AHEAD = 40, BODIES_MAX = 4000000 };
 
 int
-load_open(load *l, const char *where, uint32_t machines, uint64_t seed)
+load_open(load *l, const char *where, const char *email, uint32_t machines, uint64_t seed)
 {
-    target_options o = { .url = where, .email = "bench-load@example.com", .password = "bench-haltless-1", .core = -1 };
-    char         (*ids)[37] = calloc(machines, sizeof *ids);
-    int            rc = ids == NULL ? err(E_NOMEM, "machines") : target_open(&l->t, &o);
+    target_options o = { .url = where, .email = email, .password = "bench-haltless-1", .core = -1 };
+    int            rc = target_open(&l->t, &o);
 
+    l->ids = calloc(machines, sizeof *l->ids);
+    ASSERT(l->ids != NULL);
     if (rc == E_OK)
-        rc = target_machines(&l->t, machines, ids);
-    free(ids);
+        rc = target_machines(&l->t, machines, l->ids);
     if (rc == E_OK)
         rc = generate(&l->g, VARIANT_WALK, seed, machines, (uint64_t)machines * GENERATE_METRICS * TICKS_AHEAD, PER_BODY);
-    return rc;
+    return rc < 0 ? rc : generate_text(&l->g);
 }
 
 void
@@ -29,6 +29,8 @@ load_close(load *l)
 {
     target_close(&l->t);
     generate_free(&l->g);
+    free(l->ids);
+    l->ids = NULL;
 }
 
 static void *

@@ -10,6 +10,7 @@
 typedef struct load {
     target      t; /* of its own tenant, at the other's server */
     generated   g;
+    char      (*ids)[37]; /* owned: of its machines */
     push        p;
     atomic_bool stop;
     pthread_t   thread;
@@ -25,7 +26,7 @@ typedef struct load_result {
     double refused;     /* requests */
 } load_result;
 
-NODISCARD int load_open(load *l, const char *where, uint32_t machines, uint64_t seed);
+NODISCARD int load_open(load *l, const char *where, const char *email, uint32_t machines, uint64_t seed);
 void load_close(load *l);
 /* As fast as it is answered, for so long. */
 NODISCARD int load_measure(load *l, double seconds);

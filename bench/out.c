@@ -142,6 +142,23 @@ bench_quantile(const uint64_t *sorted, size_t count, double q)
     return sorted[min_u64((uint64_t)(q * (double)count), count - 1)];
 }
 
+void
+bench_late(const bench_out *o, const char *what, const char *of, uint64_t *ns, size_t count)
+{
+    static const struct {
+        const char *name;
+        double      q;
+    } quantiles[] = { { "p50", 0.5 }, { "p99", 0.99 }, { "max", 1 } };
+
+    bench_sort(ns, count);
+    for (size_t i = 0; i < COUNT_OF(quantiles) && count > 0; i++) {
+        char metric[48];
+
+        (void)snprintf(metric, sizeof metric, "%s %s", of, quantiles[i].name);
+        bench_row(o, what, metric, (double)bench_quantile(ns, count, quantiles[i].q) / 1e6, "ms");
+    }
+}
+
 uint64_t
 bench_now_ns(void)
 {

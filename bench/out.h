@@ -23,6 +23,8 @@ void bench_row(const bench_out *o, const char *what, const char *metric, double 
 /* Sorts ns[] in place; the q-quantile (0..1) by nearest rank. */
 void     bench_sort(uint64_t *ns, size_t count);
 uint64_t bench_quantile(const uint64_t *sorted, size_t count, double q);
+/* Sorts them; rows "`of` p50", p99, max in ms; none when there are none. */
+void     bench_late(const bench_out *o, const char *what, const char *of, uint64_t *ns, size_t count);
 uint64_t bench_now_ns(void); /* monotonic */
 /* Pins this thread to a core; -1: leaves it. */
 void bench_pin(int core);

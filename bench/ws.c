@@ -13,16 +13,15 @@
 #include "bench/args.h"
 #include "bench/load.h"
 #include "bench/out.h"
+#include "bench/stir.h"
 #include "bench/viewers.h"
 #include "proto/err.h"
-#include "proto/instant.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { TICK_MS = 25, METRICS = 5, READING_MAX = 200, SETTLE_S = 60, CLOSE_SLOW = 1013 };
+enum { TICK_MS = 25, SETTLE_S = 60, CLOSE_SLOW = 1013 };
 
 
 
@@ -39,10 +38,7 @@ typedef struct bench_run {
     target          t;
     load            l;
     viewers           w;
-    client          source; /* pushes the tenant's own readings */
-    char           *body;   /* owned */
-    uint64_t        sent;   /* of its readings */
-    uint64_t        raised; /* alerts */
+    stir            s;
     uint64_t        began_ns;
     uint16_t        deaf_code;
 } bench_run;
@@ -53,83 +49,7 @@ seconds_since(uint64_t ns)
     return (double)(bench_now_ns() - ns) / 1e9;
 }
 
-/* ---- what happens to the tenant ---- */
-
-static size_t
-write_reading(bench_run *b, size_t at, uint32_t machine, const char *metric, double value)
-{
-    char    when[INSTANT_TEXT_MAX + 1];
-    int64_t us;
-
-    us = (int64_t)time(NULL) * 1000000 + (int64_t)(b->sent++ % 1000000);
-    when[instant_format(us, when)] = '\0';
-    return at + (size_t)snprintf(b->body + at, READING_MAX,
-                                 "%s{\"machine_identifier\":\"CNC-%05u\",\"timestamp\":\"%s\",\"metric_name\":\"%s\",\"value\":%.3f,"
-                                 "\"unit\":\"ms\"}",
-                                 b->body[at - 1] == '[' ? "" : ",", machine, when, metric, value);
-}
-
-static int
-push_body(bench_run *b, size_t at)
-{
-    client_answer a = { 0 };
-    int           rc;
-
-    at += (size_t)snprintf(b->body + at, 4, "]}");
-    rc = client_call(&b->source, "POST", "/api/v1/ingest", view_of(b->body, at), &a);
-    if (rc < 0 || a.status != 207)
-        return err(rc < 0 ? rc : E_BAD, "push the tenant's readings (status %d)", a.status);
-    return E_OK;
-}
-
-static size_t
-begin_body(bench_run *b)
-{
-    static const char head[] = "{\"readings\":[";
-
-    memcpy(b->body, head, sizeof head - 1);
-    return sizeof head - 1;
-}
-
-/* Readings that are due by now; a late tick sends what it owes. */
-static int
-push_events(bench_run *b, uint64_t count)
-{
-    size_t at = begin_body(b);
-
-    for (uint64_t i = 0; i < count; i++) {
-        char metric[16];
-
-        snprintf(metric, sizeof metric, "metric%" PRIu64, b->sent / b->set->machines % METRICS);
-        at = write_reading(b, at, (uint32_t)(b->sent % b->set->machines), metric, viewers_clock_ms());
-    }
-    return push_body(b, at);
-}
-
-/* Over the bound, then under it again: two frames with `seq`. */
-static int
-raise_one(bench_run *b)
-{
-    uint32_t machine = (uint32_t)(b->raised++ % b->set->machines);
-    size_t   at = write_reading(b, begin_body(b), machine, "alarm", viewers_clock_ms());
-    int      rc = push_body(b, at);
-
-    if (rc == E_OK)
-        rc = push_body(b, write_reading(b, begin_body(b), machine, "alarm", -1));
-    return rc;
-}
-
-static int
-make_rule(bench_run *b)
-{
-    cJSON *answer = NULL;
-    int    status = client_json(&b->t.admin, "POST", "/api/v1/alert-rules",
-                                "{\"name\":\"bench\",\"metric_name\":\"alarm\",\"operator\":\"gt\",\"threshold\":0,\"severity\":\"info\"}",
-                                &answer);
-
-    cJSON_Delete(answer);
-    return status == 201 ? E_OK : err(E_BAD, "make the rule (status %d)", status);
-}
+/* ---- what happens ---- */
 
 /* Events at their rate and an alert a second. */
 static int
@@ -143,10 +63,10 @@ happen(bench_run *b, double rate, uint64_t *offered)
         uint64_t due = (uint64_t)(at * rate);
 
         if (due > *offered)
-            rc = push_events(b, min_u64(due - *offered, 1000));
-        *offered += min_u64(due - *offered, 1000);
+            rc = stir_events(&b->s, min_u64(due - *offered, STIR_EVENTS_MAX));
+        *offered += min_u64(due - *offered, STIR_EVENTS_MAX);
         if (rc == E_OK && (uint64_t)at >= alerts) {
-            rc = raise_one(b);
+            rc = stir_alarm(&b->s);
             alerts++;
         }
         nanosleep(&(struct timespec){ 0, TICK_MS * 1000000 }, NULL);
@@ -155,23 +75,6 @@ happen(bench_run *b, double rate, uint64_t *offered)
 }
 
 /* ---- what came of it ---- */
-
-static void
-late_rows(const bench_run *b, const char *what, const char *of, uint64_t *ns, size_t count)
-{
-    static const struct {
-        const char *name;
-        double      q;
-    } quantiles[] = { { "p50", 0.5 }, { "p99", 0.99 }, { "max", 1 } };
-
-    bench_sort(ns, count);
-    for (size_t i = 0; i < COUNT_OF(quantiles) && count > 0; i++) {
-        char metric[48];
-
-        snprintf(metric, sizeof metric, "%s %s", of, quantiles[i].name);
-        bench_row(&b->out, what, metric, (double)bench_quantile(ns, count, quantiles[i].q) / 1e6, "ms");
-    }
-}
 
 static void
 report(bench_run *b, const char *what, double seconds, uint64_t offered, viewers_counts *got, const load_result *l, double cpu)
@@ -184,8 +87,8 @@ report(bench_run *b, const char *what, double seconds, uint64_t offered, viewers
     bench_row(&b->out, what, "bytes", (double)got->bytes / seconds / 1e6, "MB/s");
     if (offered > 0)
         bench_row(&b->out, what, "sent to each", reached / (double)offered * 100, "% of offered");
-    late_rows(b, what, "reading to frame", got->update_ns, got->update_count);
-    late_rows(b, what, "alert to frame", got->alert_ns, got->alert_count);
+    bench_late(&b->out, what, "reading to frame", got->update_ns, got->update_count);
+    bench_late(&b->out, what, "alert to frame", got->alert_ns, got->alert_count);
     bench_row(&b->out, what, "ingest asked", l->asked, "readings/s");
     bench_row(&b->out, what, "ingest got", l->got, "readings/s");
     bench_row(&b->out, what, "ingest kept", l->asked > 0 ? l->got / l->asked * 100 : 0, "%");
@@ -233,7 +136,7 @@ settle(bench_run *b, viewers_check *k)
     for (;;) {
         viewers_check_all(&b->w, 1, k);
         b->deaf_code = viewers_deaf_code(&b->w);
-        if ((k->opened_least >= b->raised && k->closed_least >= b->raised && b->deaf_code != 0)
+        if ((k->opened_least >= b->s.raised && k->closed_least >= b->s.raised && b->deaf_code != 0)
             || seconds_since(began) > SETTLE_S)
             return;
         nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
@@ -247,8 +150,8 @@ check(bench_run *b)
     bool        exact;
 
     settle(b, &k);
-    exact = k.opened_least == b->raised && k.opened_most == b->raised && k.closed_least == b->raised && k.closed_most == b->raised;
-    bench_row(&b->out, "check", "alerts raised", (double)b->raised, "alerts");
+    exact = k.opened_least == b->s.raised && k.opened_most == b->s.raised && k.closed_least == b->s.raised && k.closed_most == b->s.raised;
+    bench_row(&b->out, "check", "alerts raised", (double)b->s.raised, "alerts");
     bench_row(&b->out, "check", "fewest sent to a client", (double)min_u64(k.opened_least, k.closed_least), "alerts");
     bench_row(&b->out, "check", "most sent to a client", (double)max_u64(k.opened_most, k.closed_most), "alerts");
     bench_row(&b->out, "check", "seqs missed", (double)k.missed, "frames");
@@ -266,39 +169,25 @@ check(bench_run *b)
 static int
 open_all(bench_run *b)
 {
-    const settings *s = b->set;
-    char          (*ids)[37] = calloc(s->machines, sizeof *ids);
-    int             rc = ids == NULL ? err(E_NOMEM, "machines") : viewers_files(s->clients);
+    int rc = viewers_files(b->set->clients);
 
-    b->body = malloc(1001 * READING_MAX);
-    ASSERT(b->body != NULL);
     if (rc == E_OK)
-        rc = target_open(&b->t, &s->c.target);
+        rc = target_open(&b->t, &b->set->c.target);
     if (rc == E_OK)
-        rc = target_machines(&b->t, s->machines, ids);
-    free(ids);
-    if (rc == E_OK)
-        rc = make_rule(b);
-    if (rc == E_OK)
-        rc = client_open(&b->source, b->t.where);
-    if (rc < 0)
-        return rc;
-    snprintf(b->source.auth, sizeof b->source.auth, "X-API-Key: %s\r\n", b->t.key);
-    return load_open(&b->l, b->t.where, 1000, s->c.seed);
+        rc = stir_open(&b->s, &b->t, b->set->machines);
+    return rc < 0 ? rc : load_open(&b->l, b->t.where, "bench-load@example.com", 1000, b->set->c.seed);
 }
 
 static int
 run_all(bench_run *b)
 {
     const settings *s = b->set;
-    char            token[1024];
     int             rc = load_measure(&b->l, s->seconds < 8 ? (double)s->seconds / 2 : 4);
 
     if (rc < 0)
         return rc;
     bench_row(&b->out, "ingest alone", "throughput", b->l.most, "readings/s");
-    snprintf(token, sizeof token, "%.*s", (int)strcspn(b->t.admin.auth + 22, "\r"), b->t.admin.auth + 22); /* "Authorization: Bearer " */
-    b->w = (viewers){ .where = b->t.where, .token = token, .clients = s->clients };
+    b->w = (viewers){ .where = b->t.where, .token = b->s.token, .clients = s->clients };
     b->began_ns = bench_now_ns();
     if ((rc = viewers_open(&b->w)) < 0)
         return rc;
@@ -313,10 +202,10 @@ run_all(bench_run *b)
 static int
 bench(const settings *s, int argc, char **argv)
 {
-    bench_run b = { .set = s, .out = { .to = stdout, .json = s->c.json, .bench = "ws" }, .source.fd = -1 };
+    bench_run b = { .set = s, .out = { .to = stdout, .json = s->c.json, .bench = "ws" } };
     int       status;
 
-    b.t.admin.fd = b.l.t.admin.fd = -1;
+    b.t.admin.fd = b.l.t.admin.fd = b.s.source.fd = -1;
     if ((status = open_all(&b)) == E_OK) {
         bench_env(&b.out, b.t.dir[0] != '\0' ? b.t.dir : NULL, b.t.dir[0] != '\0' ? "fsync" : "as the server says", b.t.topology,
                   argc, argv);
@@ -326,9 +215,8 @@ bench(const settings *s, int argc, char **argv)
         fprintf(stderr, "bench: %s\n", err_text());
     viewers_close(&b.w);
     load_close(&b.l);
-    client_close(&b.source);
+    stir_close(&b.s);
     target_close(&b.t);
-    free(b.body);
     return status == 0 ? 0 : 1;
 }
 

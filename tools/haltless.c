@@ -11,7 +11,7 @@ const command commands[] = {
     { "actor", cmd_actor, "hosts one group of actors (serve starts these)" },
     { "dead", cmd_dead, "dead list, show, replay, drop: messages that killed an actor" },
     { "demo", cmd_demo, "a server with a tenant and simulated machines" },
-    { "bench", cmd_bench, "measures this machine: bench ingest, query, recovery, ws, kernel" },
+    { "bench", cmd_bench, "measures this machine: bench ingest, query, recovery, alert, ws, kernel" },
     { "check-config", cmd_check_config, "checks the settings, as serve would read them" },
     { "doctor", cmd_doctor, "checks the machine: limits, shared memory, disk, ports" },
     { "top", cmd_top, "shows what a node does: actors, lanes, latencies, errors; running or killed" },

@@ -46,3 +46,12 @@ def test_ws_says_what_to_do_when_there_are_too_few_files(tmp_path):
     done = subprocess.run(["bash", "-c", f"ulimit -n 400; exec {BINARY} bench ws --clients 400 --dir {tmp_path}"], capture_output=True,
                           text=True, timeout=60 * SLOW)
     assert done.returncode == 1 and "ulimit -Hn" in done.stderr and "--clients" in done.stderr
+
+
+def test_alert_tells_each_alert_once_and_lays_rules_beside_none(tmp_path):
+    done, env, rows = bench("alert", "--alerts", "10", "--rate", "100", "--rules", "100", "--machines", "20", "--rounds", "1",
+                            "--slice", "0.3", "--dir", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert rows["latency/idle", "reading to frame p50"] > 0
+    assert rows["latency/ingest at half", "alerts told"] == 20
+    assert rows["rules/none", "throughput"] > 0 and rows["rules/100 over 20 machines", "throughput"] > 0
