@@ -198,6 +198,8 @@ turn(front *f)
     busy = fleet_turn(f->fleet) || busy;
     busy = rule_test_turn(f) || busy;
     busy = inflate_turn(f) || busy;
+    if (busy) /* answers that came meanwhile need not wait for what comes now */
+        ak_step(f->k, STEP_BUDGET);
     ws_turn(f->ws);
     busy = busy || http_is_touched(f->http);
     if (!busy)

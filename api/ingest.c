@@ -7,9 +7,9 @@
  *   phases of an intake:   COPY ─▶ DECODE ─▶ FORGET ─▶ SEND ─▶ REPLIES ─▶ LIST ─▶ the 207
  *
  * Most bodies are through in one go, their rows decoded into room reserved in the lanes; all of it is discarded when
- * the body turns out to be no JSON, or to have too many readings.  What would hold the loop for longer goes on in
- * slices, one a loop turn, tenant by tenant: a tenant with a hundred long bodies has as many slices as one with a
- * single body.
+ * the body turns out to be no JSON, or to have too many readings.  A turn of the loop has a slice of time for all of
+ * this; what is over waits in a queue, from which the tenants are served in turn: a tenant with a hundred long bodies
+ * has as much time as one with a single body.
  *
  * Nothing is sent before the whole body was read.  The 207 leaves when every partition has said STORED; if one does
  * not, the whole request is a 503 (or 507), and what other partitions stored is harmless.
@@ -23,7 +23,7 @@
 
 enum {
     SLICED_FROM = 256 << 10, /* bytes of a body that is not tried in one go */
-    SLICE_NS = 200000,
+    SLICE_NS = 200000,       /* of a turn: none is begun or gone on with behind it */
     SLICE_LOOK = 64,       /* readings between two looks at the clock, */
     SLICE_BYTES = 32 << 10, /* or bytes */
     READING_MIN = 64, /* no sound reading is shorter than this, in JSON or MessagePack */
@@ -81,6 +81,7 @@ struct ingest_jobs {
     uint32_t  kept_count;
     uint32_t  giants; /* of them */
     uint32_t  last_tenant;
+    uint64_t  spent_ns; /* of this turn's slice */
     uint16_t  parts;
 };
 
@@ -582,9 +583,11 @@ static void
 go_on(intake *in)
 {
     ingest_jobs  *j = in->c->f->jobs;
-    enum progress p = advance(in, front_now_ns() + SLICE_NS);
+    uint64_t      began = front_now_ns();
+    enum progress p = advance(in, began + SLICE_NS);
     bool          again = in->phase != OVER && in->phase != REPLIES;
 
+    j->spent_ns += front_now_ns() - began;
     in->stuck = p == WAITS;
     if (again && !in->queued)
         enqueue(j, in);
@@ -621,7 +624,7 @@ post_ingest(call *c)
     const options       *o = c->f->options;
     ingest_jobs         *j = c->f->jobs;
     const ingest_format *format = format_of(call_header(c, "content-type"));
-    bool                 sliced = c->bytes.len > SLICED_FROM;
+    bool                 sliced = c->bytes.len > SLICED_FROM || j->spent_ns >= SLICE_NS;
     intake              *in;
 
     if (format == NULL) {
@@ -638,7 +641,8 @@ post_ingest(call *c)
     in->format = format;
     in->ceiling = format->unlimited ? UINT32_MAX : (uint32_t)o->limits_readings_per_request;
     in->durability = o->storage_durability;
-    (void)sinks_begin(in->sinks, c, in->now_us, (uint32_t)min_u64(in->ceiling, c->bytes.len / READING_MIN + 1), !sliced);
+    sinks_begin(in->sinks, c, in->now_us, (uint32_t)min_u64(in->ceiling, c->bytes.len / READING_MIN + 1),
+                c->bytes.len <= SLICED_FROM);
     if (sliced)
         enqueue(j, in);
     else
@@ -666,16 +670,18 @@ choose(const ingest_jobs *j)
 bool
 ingest_turn(ingest_jobs *j)
 {
-    intake *in = j->first == NULL ? NULL : choose(j);
+    intake *in;
 
-    if (in == NULL) {
-        for (in = j->first; in != NULL; in = in->next)
-            in->stuck = false; /* the next turn comes with a reply, or to see that it is too late */
-        return false;
+    j->spent_ns = 0;
+    while (j->spent_ns < SLICE_NS && (in = choose(j)) != NULL) {
+        j->last_tenant = in->c->who.tenant;
+        go_on(in);
     }
-    j->last_tenant = in->c->who.tenant;
-    go_on(in);
-    return j->first != NULL && choose(j) != NULL;
+    if (choose(j) != NULL)
+        return true;
+    for (in = j->first; in != NULL; in = in->next)
+        in->stuck = false; /* the next turn comes with a reply, or to see that it is too late */
+    return false;
 }
 
 ingest_jobs *

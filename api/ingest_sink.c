@@ -11,8 +11,8 @@
 enum {
     NAMES_SLACK = 4096,       /* room for names behind the rows of a reservation */
     MESSAGE_MAX = 512 << 10,  /* of a reservation */
-    PIECE_MAX = 256 << 10,    /* of a long body: filled in about 100 us */
-    PIECES_UNDER_WAY = 4,     /* of all long bodies to one partition */
+    PIECE_MAX = 64 << 10,     /* of a long body: 2 700 rows, which hold the partition for less than a millisecond */
+    PIECES_UNDER_WAY = 8,     /* of all long bodies to one partition */
     ROWS_KEPT = 4096,
     NAMES_KEPT = 65536,
 };
@@ -113,7 +113,7 @@ sinks_free(sinks *s)
     free(s);
 }
 
-bool
+void
 sinks_begin(sinks *s, call *c, int64_t now_us, uint32_t rows_max, bool in_lanes)
 {
     s->c = c;
@@ -122,7 +122,6 @@ sinks_begin(sinks *s, call *c, int64_t now_us, uint32_t rows_max, bool in_lanes)
     s->waiting = s->listed = 0;
     s->sending = s->listing = 0;
     s->in_lanes = in_lanes && sizeof(readings_head) + rows_max * sizeof(reading_row) + NAMES_SLACK <= MESSAGE_MAX;
-    return s->in_lanes;
 }
 
 static void

@@ -17,8 +17,8 @@ typedef struct sinks sinks;
 /* under_way: pieces of all long bodies by partition, shared by all sinks of a front. */
 sinks *sinks_new(uint16_t parts, uint32_t *under_way);
 void   sinks_free(sinks *s);
-/* rows_max: how many readings there may be at most.  True: they will stand in the lanes. */
-bool sinks_begin(sinks *s, call *c, int64_t now_us, uint32_t rows_max, bool in_lanes);
+/* rows_max: how many readings there may be at most.  in_lanes: if they are few enough. */
+void sinks_begin(sinks *s, call *c, int64_t now_us, uint32_t rows_max, bool in_lanes);
 /* Until the next request.  What is small is kept, what is giant if that is wanted; true: something giant was. */
 bool sinks_rest(sinks *s, bool giants);
 /* A good reading becomes a row.  False: the lane is full. */

@@ -13,6 +13,7 @@ static const struct {
 } benches[] = {
     { "ingest", bench_ingest, "readings pushed over HTTP, acknowledged durable, read back bit for bit" },
     { "query", bench_query, "questions over HTTP, beside a route that does nothing" },
+    { "fair", bench_fair, "one tenant's flood, and what another tenant's reads feel of it" },
     { "recovery", bench_recovery, "killed at full load: the first write and the first answer after the start" },
     { "alert", bench_alert, "from a reading to the frame of its alert, and what rules cost ingest" },
     { "ws", bench_ws, "thousands of live viewers, each alert to each of them once, and what they cost ingest" },
