@@ -154,19 +154,30 @@ start_kind(node *n, uint16_t kind)
     for (uint32_t i = 0; i < n->actors && rc >= 0; i++)
         if (addr_kind(n->actor[i].who) == kind)
             rc = start_one(&n->actor[i]);
-    for (uint32_t i = 0; i < n->actors && rc >= 0; i++)
-        if (addr_kind(n->actor[i].who) == kind)
-            wait_open(&n->actor[i]);
     return rc;
 }
 
+static void
+wait_started(node *n)
+{
+    for (uint32_t i = 0; i < n->actors; i++)
+        if (n->actor[i].running)
+            wait_open(&n->actor[i]);
+}
+
+/* Side by side, as processes do; the last kind, which lets the world in, when the others are there. */
 static int
 start_all(node *n)
 {
     int rc = E_OK;
 
-    for (uint32_t i = 0; i < n->app->kinds && rc >= 0; i++)
+    for (uint32_t i = 0; i < n->app->kinds && rc >= 0; i++) {
+        if (i + 1 == n->app->kinds)
+            wait_started(n);
         rc = start_kind(n, n->app->order[i]);
+    }
+    if (rc >= 0)
+        wait_started(n);
     return rc < 0 ? rc : control_say(n->control, CONTROL_READY, NULL);
 }
 

@@ -200,6 +200,36 @@ count_all(bench *b)
     return n;
 }
 
+/* What the server's log says of its start: the number behind `field` in the last line with `event`. */
+static void
+phase(bench *b, const char *what, const char *event, const char *field, const char *metric, const char *unit)
+{
+    char   path[160], line[1024];
+    double value = -1;
+    FILE  *f;
+
+    snprintf(path, sizeof path, "%s/server.log", b->t.dir);
+    f = fopen(path, "re");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        const char *at = strstr(line, event) != NULL ? strstr(line, field) : NULL;
+
+        value = at != NULL ? strtod(at + strlen(field), NULL) : value;
+    }
+    if (f != NULL)
+        fclose(f);
+    if (value >= 0)
+        bench_row(&b->out, what, metric, value, unit);
+}
+
+static void
+phases(bench *b, const char *what)
+{
+    phase(b, what, "event=ingest.open ", " ms=", "partition open, journal's index read", "ms");
+    phase(b, what, "event=actor.ready ", " ms=", "all actors ready", "ms");
+    phase(b, what, "event=ingest.replayed ", " ms=", "replay, beside writes", "ms");
+    phase(b, what, "event=ingest.replayed ", " bytes=", "of the journal", "bytes");
+}
+
 static int
 start_again(bench *b, uint32_t round)
 {
@@ -225,6 +255,7 @@ start_again(bench *b, uint32_t round)
     snprintf(what, sizeof what, "start %u", round + 1);
     bench_row(&b->out, what, "first accepted write", (double)trials[0].took_ns / 1e6, "ms");
     bench_row(&b->out, what, "first complete query", (double)trials[1].took_ns / 1e6, "ms");
+    phases(b, what);
     if ((rc = target_resume(&b->t, &b->set->c.target)) < 0)
         return rc;
     counted = count_all(b);
