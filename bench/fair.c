@@ -1,7 +1,8 @@
 /* fair.c - `haltless bench fair`: what one tenant's flood does to another tenant's reads.
  *
  *   tenant B asks for newest values and for buckets, in turn, each at its own moment: alone, then while
- *   tenant A pushes as much as is acknowledged, ten-megabyte bodies on some connections, 1 000-reading bodies on others
+ *   tenant A pushes as much as is acknowledged, ten-megabyte bodies on some connections, 1 000-reading bodies on others;
+ *   with --slow also while so many connections bring their requests a byte a second
  *
  * A question's latency counts from the moment it was due, whether the connection was free for it or not.  The flood's
  * own threads are nice, as this machine is the server's too: they take what it leaves.
@@ -13,6 +14,7 @@
 #include "bench/generate.h"
 #include "bench/out.h"
 #include "bench/push.h"
+#include "bench/slow.h"
 #include "bench/target.h"
 #include "proto/err.h"
 #include "proto/instant.h"
@@ -39,6 +41,7 @@ typedef struct settings {
     uint32_t     seconds; /* of each phase */
     double       rate;    /* B's questions/s */
     uint32_t     longs, shorts; /* A's connections */
+    uint32_t     slow;          /* connections of nobody */
 } settings;
 
 typedef struct flood {
@@ -207,6 +210,27 @@ under_flood(bench *b, const double alone_ms[KINDS])
     return rc < 0 ? rc : ended;
 }
 
+/* ---- and those who never get done ---- */
+
+static int
+beside_slow(bench *b, const double alone_ms[KINDS])
+{
+    slow   s = { .host = b->t.admin.host, .port = b->t.admin.port, .connections = b->set->slow };
+    double p99_ms[KINDS] = { 0 };
+    int    rc = slow_start(&s);
+
+    if (rc == E_OK)
+        rc = questions(b, "slow clients", p99_ms);
+    slow_end(&s);
+    if (rc == E_OK) {
+        bench_row(&b->out, "slow clients", "connections", b->set->slow, "at a time");
+        bench_row(&b->out, "slow clients", "closed by the server", (double)s.closed, "connections");
+    }
+    for (uint32_t k = 0; k < KINDS && rc == E_OK; k++)
+        bench_row(&b->out, kinds[k], "p99 beside slow ones", p99_ms[k] / alone_ms[k], "times that alone");
+    return rc;
+}
+
 /* ---- the whole ---- */
 
 /* The longest turns of the fronts' loops, as /metrics tells them. */
@@ -290,6 +314,8 @@ run(bench *b, int argc, char **argv)
     rc = load(b);
     if (rc == E_OK)
         rc = questions(b, "alone", alone_ms);
+    if (rc == E_OK && b->set->slow > 0)
+        rc = beside_slow(b, alone_ms);
     if (rc == E_OK)
         rc = under_flood(b, alone_ms);
     if (rc == E_OK)
@@ -308,6 +334,8 @@ bench_fair(int argc, char **argv)
         { "rate", "N", ARG_REAL, &s.rate, "questions/s of the other tenant (default 100)", 0, 0, NULL },
         { "long", "N", ARG_U32, &s.longs, "connections that push bodies of 10 MB (default 4)", 0, PUSH_CONNECTIONS_MAX, NULL },
         { "short", "N", ARG_U32, &s.shorts, "connections that push bodies of 1 000 readings (default 8)", 0, PUSH_CONNECTIONS_MAX, NULL },
+        { "slow", "N", ARG_U32, &s.slow, "connections that bring a request a byte a second, in a phase of their own (default 0)", 0,
+          SLOW_CONNECTIONS_MAX, NULL },
         { 0 },
     };
     int rc, status = bench_args(&usage, own, &s.c, argc, argv);

@@ -8,7 +8,7 @@ import time
 import pytest
 import requests
 
-from haltless import Server, Tenant, wait_until
+from haltless import SLOW, Server, Tenant, wait_until
 
 from test_ops import raw
 
@@ -152,6 +152,42 @@ def test_who_trickles_is_cut_off_and_an_honest_slow_body_is_not(own_server):
     assert took is not None and took < 5, "idle connections go too"
     took, out = lasts(body, b" " * 10000, 0.1, 3.5)     # 100 kB/s
     assert took is None and out == b"", (took, out)
+
+
+def test_a_thousand_who_trickle_are_cut_off_and_others_are_answered(own_server):
+    server = own_server(flags=["--http-request-timeout-s", "2"])
+    machine = Tenant(server).machine("M")
+    tenant = Tenant(server)
+    begins = (GET + HOST + b"X-A: ", POST + HOST + b"Content-Length: 5000000\r\n\r\n", b"", b"P")
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(1000)]
+    for i, s in enumerate(slow):
+        s.sendall(begins[i % len(begins)])
+    open_ones, answered, deadline = slow, 0, time.monotonic() + 60 * SLOW
+    while open_ones and time.monotonic() < deadline:
+        still = []
+        for s in open_ones:
+            try:
+                s.settimeout(0)
+                while s.recv(1000):                     # a 408
+                    pass
+                s.close()
+            except BlockingIOError:
+                try:
+                    s.send(b"x")
+                    still.append(s)
+                except OSError:
+                    s.close()
+            except OSError:
+                s.close()
+        open_ones = still
+        assert tenant.get("/fleet/status").status_code == 200       # a new connection and a kept one
+        assert requests.get(server.url + "/healthz", timeout=20 * SLOW).status_code == 200
+        answered += 1
+        time.sleep(0.2)
+    for s in open_ones:
+        s.close()
+    assert not open_ones and answered > 5
+    assert tenant.get(f"/machines/{machine['id']}").status_code == 404
 
 
 def certificate(folder, name):
