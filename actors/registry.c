@@ -256,6 +256,7 @@ look_around(actor *a)
     a->r.caps.users = (uint32_t)o->limits_users_per_tenant;
     a->r.caps.keys = (uint32_t)o->limits_keys_per_tenant;
     a->r.caps.rules = (uint32_t)o->limits_rules_per_tenant;
+    a->r.caps.channels = (uint32_t)o->limits_channels_per_tenant;
     a->r.access_s = (uint32_t)o->auth_access_token_s;
     a->r.refresh_s = (uint32_t)o->auth_refresh_token_s;
     a->r.storm_alerts = (uint32_t)o->notify_storm_alerts;

@@ -11,7 +11,7 @@
 
 #define NOT_FOUND "Notification channel not found."
 
-enum { CHANNELS_MAX = 1000, NAME_CHARS_MAX = 255, URL_MAX = 2048, HEADERS_MAX = 20, HEADER_LEN_MAX = 1000,
+enum { NAME_CHARS_MAX = 255, URL_MAX = 2048, HEADERS_MAX = 20, HEADER_LEN_MAX = 1000,
        SECRET_TEXT_MAX = 64 };
 
 const char *const channel_words[] = { "webhook", "slack", "teams", "email", NULL };
@@ -354,8 +354,8 @@ op_channel_create(reg_call *c)
 
     if (bad != 0)
         return bad;
-    if (c->tenant->channels.count >= CHANNELS_MAX)
-        return reg_fail(c, 400, "A tenant has at most 1000 notification channels.");
+    if (reg_within_cap(c, &c->tenant->channels, c->r->caps.channels, "notification channels") != 0)
+        return 400;
     reg_channel *ch = calloc(1, sizeof *ch);
     ASSERT(ch != NULL);
     crypto_uuid4(&ch->id);

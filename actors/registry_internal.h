@@ -261,7 +261,7 @@ typedef struct registry {
     bool      registration_open; /* while there is a tenant already */
     bool      registration_first;
     struct {
-        uint32_t machines, users, keys, rules; /* that one tenant may have; 0: no cap */
+        uint32_t machines, users, keys, rules, channels; /* that one tenant may have; 0: no cap */
     } caps;
     uint32_t  access_s;
     uint32_t  refresh_s;

@@ -422,7 +422,8 @@ def test_tenants_are_listed_page_by_page(own_server):
 
 def test_what_one_tenant_may_have_is_capped(own_server):
     server = own_server(flags=["--limits-machines-per-tenant", "2", "--limits-users-per-tenant", "2",
-                               "--limits-keys-per-tenant", "2", "--limits-rules-per-tenant", "1"])
+                               "--limits-keys-per-tenant", "2", "--limits-rules-per-tenant", "1",
+                               "--limits-channels-per-tenant", "2"])
     t = Tenant(server)
     rule = {"metric_name": "m", "operator": "gt", "threshold": 1, "severity": "info"}
     makers = {
@@ -430,6 +431,8 @@ def test_what_one_tenant_may_have_is_capped(own_server):
         "users": lambda i: t.post("/users", {"email": f"{i}@example.com", "full_name": "U", "password": t.password}),
         "API keys": lambda i: t.post("/settings/api-keys", {"name": "k"}),
         "alert rules": lambda i: t.post("/alert-rules", rule),
+        "notification channels": lambda i: t.post("/notification-channels", {
+            "name": "c", "type": "webhook", "config": {"url": "https://hooks.example.com/x"}}),
     }
     for things, make in makers.items():
         answers = [make(i) for i in range(3)]

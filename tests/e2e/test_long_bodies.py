@@ -133,6 +133,48 @@ def test_a_machine_of_many_series_says_all_its_newest_values(tenant, pusher):
     assert [(r["metric_name"], r["value"]) for r in latest] == [(n, i) for i, n in enumerate(names)]
 
 
+def test_bodies_in_flight_have_a_bound_together(own_server):
+    server = own_server(flags=["--limits-bodies-mb", "16", "--front-count", "1"])
+    tenant = Tenant(server)
+    machine = tenant.machine("M")
+    key = tenant.key()["key"]
+    body = b'{"readings":[{"x":"' + b"a" * 6_000_000 + b'"}]}'
+    head = f"POST /api/v1/ingest HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    clients = []
+    for i in range(4):                                   # 24 MB, but for their last bytes
+        s = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        try:
+            s.sendall(head + body[:-2])
+        except OSError:
+            pass                                         # it was one too many
+        clients.append(s)
+
+    def answers():
+        out = []
+        for s in clients:
+            try:
+                s.settimeout(0)
+                out.append(s.recv(1000, socket.MSG_PEEK))
+            except BlockingIOError:
+                out.append(b"")
+            except OSError:
+                out.append(b"gone")
+        return out
+
+    wait_until(lambda: any(answers()))
+    for said in answers():
+        assert said in (b"", b"gone") or (said.startswith(b"HTTP/1.1 503 ") and b"retry-after" in said.lower()), said
+    assert tenant.get(f"/machines/{machine['id']}").status_code == 200
+    waiting = [s for s, said in zip(clients, answers()) if said == b""]
+    assert len(waiting) >= 2
+    for s in waiting[:2]:
+        s.settimeout(20)
+        s.sendall(body[-2:])
+        assert s.recv(1000).startswith(b"HTTP/1.1 207 ")
+    for s in clients:
+        s.close()
+
+
 def test_others_are_answered_while_a_tenant_floods(server, tenant, pusher):
     other = Tenant(server)
     machine = other.machine("M")
