@@ -124,6 +124,7 @@ ak_park(ak *k)
     ASSERT(!k->in_step && !k->parked);
     if (ns == 0 || k->dead != 0 || something_waits(k))
         return 0;
+    ak__publish(k); /* a loop of its own may have sent something behind its step: nobody sleeps before that is heard */
     if (spin(k, now)) {
         now = ak__clock_ns();
         ns = sleep_ns(k, now);
