@@ -12,6 +12,7 @@
 #include "bench/generate.h"
 #include "bench/out.h"
 #include "bench/push.h"
+#include "bench/rival.h"
 #include "bench/target.h"
 #include "proto/err.h"
 #include "proto/instant.h"
@@ -28,6 +29,7 @@ typedef struct settings {
     uint32_t     machines;
     uint32_t     requests;
     bool         mixed;
+    const char  *against; /* a VictoriaMetrics that is asked the same; NULL */
     bool         threads, processes; /* which of the two; neither: both */
 } settings;
 
@@ -400,6 +402,17 @@ again_as_processes(bench *b)
 }
 
 static int
+ask_rival(bench *b)
+{
+    rival r = { .where = b->set->against, .g = &b->g, .hours = HOURS, .slack_s = SLACK_S, .requests = b->set->requests,
+                .random = b->random, .out = &b->out };
+    int   rc = b->set->against == NULL ? E_OK : rival_measure(&r);
+
+    b->wrong += r.wrong;
+    return rc;
+}
+
+static int
 run(bench *b, int argc, char **argv)
 {
     const settings *s = b->set;
@@ -419,7 +432,9 @@ run(bench *b, int argc, char **argv)
     bench_pin(s->c.client_core);
     bench_env(&b->out, own ? b->t.dir : NULL, own ? "fsync" : "as the server says", b->t.topology, argc, argv);
     decode_rate(b);
-    rc = load(b);
+    rc = ask_rival(b);
+    if (rc == E_OK)
+        rc = load(b);
     if (rc == E_OK && !own)
         return measure(b, "server");
     if (rc == E_OK && (both || s->threads))
@@ -440,6 +455,8 @@ bench_query(int argc, char **argv)
         { "requests", "N", ARG_U32, &s.requests, "of each kind; a tenth of the long ones (default 2000)", 1, 10000000, NULL },
         { "threads", NULL, ARG_YES, &s.threads, "only with every actor as a thread of one process", 0, 0, NULL },
         { "processes", NULL, ARG_YES, &s.processes, "only with every actor as a process (default: one after the other)", 0, 0, NULL },
+        { "against", "HOST:PORT", ARG_TEXT, &s.against,
+          "ask the same of a VictoriaMetrics that runs there, empty and with -retentionPeriod=100y", 0, 0, NULL },
         { "mixed", NULL, ARG_YES, &s.mixed, "once more while readings come in at half the rate at which the data did", 0, 0, NULL },
         { 0 },
     };

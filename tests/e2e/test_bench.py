@@ -1,6 +1,9 @@
 """The benches are programs that users run: they work on a small load, check what they measured and say it as JSON."""
+import http.server
 import json
 import subprocess
+import threading
+import urllib.parse
 
 import pytest
 
@@ -65,3 +68,50 @@ def test_fair_asks_alone_and_beside_a_flood(tmp_path):
             assert 0 < rows[f"{case}/{phase}", "p50"] <= rows[f"{case}/{phase}", "p99"]
     assert rows["flood/10 MB bodies", "acknowledged"] > 0 and rows["flood/1000-reading bodies", "acknowledged"] > 0
     assert rows["loop turns", "all"] > 0
+
+
+class Rival(http.server.BaseHTTPRequestHandler):
+    """As much of a VictoriaMetrics as the bench speaks with: counts what it is given, finds series by their labels."""
+    protocol_version = "HTTP/1.1"
+    series = {}
+    asked = []
+
+    def answer(self, status, body=b""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        lines = self.rfile.read(int(self.headers["Content-Length"])).splitlines()
+        for line in map(json.loads, lines):
+            assert len(line["values"]) == len(line["timestamps"]) > 0
+            self.series[line["metric"]["machine"], line["metric"]["__name__"]] = len(line["values"])
+        self.answer(204)
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        machines = {m for m, _ in self.series}
+        text = urllib.parse.parse_qs(query).get("query", [""])[0]
+        self.asked.append(text or path)
+        count = (len(machines) if "by (machine)" in text else len(self.series) if 'machine!=""' in text else
+                 1 if "avg_over_time" in text else sum(f'"{m}"' in text for m, _ in self.series))
+        result = [{"metric": {"n": str(i)}, "value": [0, "1"]} for i in range(count)]
+        self.answer(200, json.dumps({"status": "success", "data": {"result": result}}, separators=(",", ":")).encode())
+
+    def log_message(self, *words):
+        pass
+
+
+def test_query_puts_the_same_to_another_database(tmp_path):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Rival) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        done, env, rows = bench("query", "--machines", "4", "--requests", "20", "--threads", "--dir", str(tmp_path),
+                                "--against", f"127.0.0.1:{other.server_address[1]}")
+        other.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert len(Rival.series) == 20 and set(Rival.series.values()) == {6 * 360}
+    assert "/internal/force_flush" in Rival.asked
+    for case in ("nothing", "latest", "one series by 5 min", "all series by hour", "fleet status"):
+        assert rows[f"{case}/victoria-metrics", "p50"] > 0 and rows[f"{case}/victoria-metrics", "rate"] > 0
+        assert rows[f"{case}/threads", "p50"] > 0
