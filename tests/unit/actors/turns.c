@@ -152,6 +152,19 @@ control_comes_first_and_leaves_room_for_data(void **state)
     CHECK(seen->taken - seen->count[SENDERS] >= 10 * 20);
 }
 
+/* A front's slices send behind its step, and there may be none before it sleeps: such a body waited for the next tick. */
+static void
+what_is_sent_behind_a_step_is_heard_before_the_sleep(void **state)
+{
+    (void)state;
+    open_many(1, false);
+    CHECK_EQ(ak_step(sender[0], 64), 0);
+    CHECK_OK(ak_send(sender[0], taker0, MSG_READINGS, (uint8_t[64]){ 0 }, 64));
+    CHECK(ak_park(sender[0]) > 0);
+    CHECK_EQ(ak_step(server, 64), 1);
+    ak_unpark(sender[0]);
+}
+
 int
 main(void)
 {
@@ -160,6 +173,7 @@ main(void)
         cmocka_unit_test_teardown(a_lane_of_great_messages_gets_no_more_than_its_share, close_many),
         cmocka_unit_test_teardown(a_lane_alone_is_not_held_back_by_its_debt, close_many),
         cmocka_unit_test_teardown(control_comes_first_and_leaves_room_for_data, close_many),
+        cmocka_unit_test_teardown(what_is_sent_behind_a_step_is_heard_before_the_sleep, close_many),
     };
 
     return cmocka_run_group_tests_name("actors/turns", tests, NULL, NULL);
