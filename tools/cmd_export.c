@@ -1,10 +1,10 @@
 /* cmd_export.c - `haltless export`: readings of a tenant as CSV or JSON lines, over the API.
  *
- *   machines ─▶ metrics of each ─▶ pages of 10 000 readings ─▶ FILE      after each page, synced:
+ *   machines ─▶ metrics of each ─▶ pages of 10 000 readings ─▶ FILE      after each page's worth, synced:
  *                                                            FILE.state  where the next one begins
  *
- * Order is by machine id and metric, so an export that was broken off goes on where it was.  What it
- * holds in memory is a page.
+ * Order is by machine id and metric, so an export that was broken off goes on where it was: what FILE has
+ * behind the place that FILE.state names is cut.  What it holds in memory is a page.
  */
 #include "proto/err.h"
 #include "proto/instant.h"
@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +36,7 @@ static const char usage[] =
     "  --machine NAME    the machine with this identifier alone\n"
     "  --metric NAME     this metric alone\n"
     "  --start, --end T  RFC 3339; default: all until now\n"
-    "  --resume          goes on with FILE where an export was broken off (by FILE.state)\n\n"
+    "  --resume          goes on with FILE where an export was broken off (by FILE.state, which knows the other flags)\n\n"
     "`haltless import` takes both forms.  On a terminal it shows how far it is.\n";
 
 typedef struct exporter {
@@ -50,6 +51,7 @@ typedef struct exporter {
     cJSON               *from; /* the state to go on from; NULL: the beginning */
     meter             shown;
     uint64_t             readings;
+    uint64_t             saved; /* readings that FILE.state knows of */
     double               share;
 } exporter;
 
@@ -88,6 +90,7 @@ put_line(const exporter *x, const char *identifier, const cJSON *point)
 
 /* ---- pages ---- */
 
+/* The next page is that of the cursor; "": the one behind that metric. */
 static int
 save(exporter *x, const char *id, const char *metric, const char *cursor)
 {
@@ -102,6 +105,10 @@ save(exporter *x, const char *id, const char *metric, const char *cursor)
     cJSON_AddStringToObject(state, "machine_id", id);
     cJSON_AddStringToObject(state, "metric", metric);
     cJSON_AddStringToObject(state, "cursor", cursor);
+    if (x->machine != NULL)
+        cJSON_AddStringToObject(state, "only_machine", x->machine);
+    if (x->metric != NULL)
+        cJSON_AddStringToObject(state, "only_metric", x->metric);
     cJSON_AddStringToObject(state, "start", x->start);
     cJSON_AddStringToObject(state, "end", x->end);
     cJSON_AddNumberToObject(state, "format", x->format);
@@ -109,6 +116,7 @@ save(exporter *x, const char *id, const char *metric, const char *cursor)
     cJSON_AddNumberToObject(state, "bytes", (double)ftello(x->out));
     rc = transfer_state_write(x->file, SUFFIX, state);
     cJSON_Delete(state);
+    x->saved = x->readings;
     return rc;
 }
 
@@ -177,8 +185,8 @@ export_series(exporter *x, const char *id, const char *identifier, const char *m
         rc = a.status == 200 ? put_page(x, identifier, a.body, &next) : web_refused(&a, path);
         free(cursor);
         cursor = next;
-        if (rc == E_OK && cursor != NULL)
-            rc = save(x, id, metric, cursor);
+        if (rc == E_OK && (cursor != NULL || x->readings - x->saved >= PAGE))
+            rc = save(x, id, metric, cursor == NULL ? "" : cursor);
         meter_show(&x->shown, x->readings, x->share);
     }
     free(cursor);
@@ -195,6 +203,7 @@ export_machine(exporter *x, const cJSON *machine, uint32_t at, uint32_t of)
     const char  *identifier = transfer_state_text(machine, "machine_identifier");
     bool         here = x->from != NULL && strcmp(transfer_state_text(x->from, "machine_id"), id) == 0;
     const char  *begin = here ? transfer_state_text(x->from, "metric") : "";
+    const char  *cursor = here ? transfer_state_text(x->from, "cursor") : "";
     char         path[256];
     cJSON       *latest;
     const cJSON *list, *r;
@@ -208,12 +217,13 @@ export_machine(exporter *x, const cJSON *machine, uint32_t at, uint32_t of)
     cJSON_ArrayForEach(r, list)
     {
         const char *metric = transfer_state_text(r, "metric_name");
+        int         order = strcmp(metric, begin);
+        bool        is_done = order < 0 || (order == 0 && cursor[0] == '\0');
 
         x->share = (at + (double)i++ / cJSON_GetArraySize(list)) / of;
-        if (strcmp(metric, begin) < 0 || (x->metric != NULL && strcmp(metric, x->metric) != 0))
+        if (is_done || (x->metric != NULL && strcmp(metric, x->metric) != 0))
             continue;
-        if ((rc = export_series(x, id, identifier, metric,
-                                here && strcmp(metric, begin) == 0 ? transfer_state_text(x->from, "cursor") : "")) < 0)
+        if ((rc = export_series(x, id, identifier, metric, order == 0 ? cursor : "")) < 0)
             break;
     }
     cJSON_Delete(latest);
@@ -292,19 +302,33 @@ export_all(exporter *x)
 
 /* ---- the file ---- */
 
+/* A flag that the state has (borrowed from it), else the one given. */
+static const char *
+flag_of(const cJSON *state, const char *name, const char *given)
+{
+    const char *text = transfer_state_text(state, name);
+
+    return text[0] == '\0' ? given : text;
+}
+
 /* Where it was broken off; what a torn page left behind is cut. */
 static int
 open_again(exporter *x)
 {
-    int rc = transfer_state_read(x->file, SUFFIX, &x->from);
+    int         rc = transfer_state_read(x->file, SUFFIX, &x->from);
+    struct stat st;
 
     if (rc < 0)
         return rc;
+    x->machine = flag_of(x->from, "only_machine", x->machine);
+    x->metric = flag_of(x->from, "only_metric", x->metric);
     x->format = (enum transfer_format)transfer_state_number(x->from, "format");
-    x->readings = transfer_state_number(x->from, "readings");
+    x->readings = x->saved = transfer_state_number(x->from, "readings");
     snprintf(x->start, sizeof x->start, "%s", transfer_state_text(x->from, "start"));
     snprintf(x->end, sizeof x->end, "%s", transfer_state_text(x->from, "end"));
     x->out = fopen(x->file, "r+e");
+    if (x->out != NULL && fstat(fileno(x->out), &st) == 0 && (uint64_t)st.st_size < transfer_state_number(x->from, "bytes"))
+        return err(E_BAD, "%s is shorter than its state says: another file", x->file);
     if (x->out == NULL || ftruncate(fileno(x->out), (off_t)transfer_state_number(x->from, "bytes")) != 0 ||
         fseeko(x->out, 0, SEEK_END) != 0)
         return err_errno(errno, "open %s", x->file);
@@ -316,6 +340,8 @@ open_output(exporter *x, bool resume)
 {
     if (resume)
         return open_again(x);
+    if (x->file != NULL)
+        transfer_state_forget(x->file, SUFFIX); /* of another export */
     x->out = x->file == NULL ? stdout : fopen(x->file, "we");
     if (x->out == NULL)
         return err_errno(errno, "write %s", x->file);

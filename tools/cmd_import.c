@@ -269,15 +269,20 @@ settle(importer *x, const web_answer *a)
     return E_OK;
 }
 
+/* What was refused is in its file before the state says that it is settled. */
 static int
 save(const importer *x)
 {
     cJSON *state;
     int    rc;
 
+    if (fflush(x->rejects) != 0 || (x->rejects != stderr && fsync(fileno(x->rejects)) != 0))
+        return err_errno(errno, "write the rejects");
     if (!x->is_file)
         return E_OK;
     state = cJSON_CreateObject();
+    if (x->rejects != stderr)
+        cJSON_AddNumberToObject(state, "rejects_bytes", (double)ftello(x->rejects));
     cJSON_AddNumberToObject(state, "bytes", (double)x->done);
     cJSON_AddNumberToObject(state, "line", (double)x->line);
     cJSON_AddNumberToObject(state, "accepted", (double)x->accepted);
@@ -331,14 +336,30 @@ import_all(importer *x)
 
 /* ---- the file ---- */
 
+/* What was refused of a batch that is sent again is cut. */
+static int
+cut_rejects(const importer *x, const cJSON *state)
+{
+    if (x->rejects == stderr || cJSON_GetObjectItemCaseSensitive(state, "rejects_bytes") == NULL)
+        return E_OK;
+    if (ftruncate(fileno(x->rejects), (off_t)transfer_state_number(state, "rejects_bytes")) != 0 ||
+        fseeko(x->rejects, 0, SEEK_END) != 0)
+        return err_errno(errno, "write the rejects");
+    return E_OK;
+}
+
 static int
 go_on(importer *x)
 {
     cJSON *state = NULL;
     int    rc = transfer_state_read(x->file, SUFFIX, &state);
 
-    if (rc < 0)
+    if (rc == E_OK && transfer_state_number(state, "bytes") > x->size)
+        rc = err(E_BAD, "%s is shorter than its state says: another file", x->file);
+    if (rc < 0 || (rc = cut_rejects(x, state)) < 0) {
+        cJSON_Delete(state);
         return rc;
+    }
     x->done = transfer_state_number(state, "bytes");
     x->line = transfer_state_number(state, "line");
     x->accepted = transfer_state_number(state, "accepted");
@@ -360,9 +381,12 @@ open_input(importer *x, bool resume)
     x->size = x->is_file ? (uint64_t)st.st_size : 0;
     if (x->format == FORMAT_CSV)
         rc = csv_head(x);
-    if (rc == E_OK && resume)
-        rc = x->is_file ? go_on(x) : err(E_CONFIG, "%s cannot be gone on with", x->file);
-    return rc;
+    if (rc < 0)
+        return rc;
+    if (resume)
+        return x->is_file ? go_on(x) : err(E_CONFIG, "%s cannot be gone on with", x->file);
+    x->done = x->is_file ? (uint64_t)ftello(x->in) : 0;
+    return save(x); /* over the state of another import */
 }
 
 static int
@@ -370,7 +394,9 @@ run(importer *x, const char *rejects, bool resume)
 {
     int rc;
 
-    x->rejects = rejects == NULL ? stderr : fopen(rejects, resume ? "ae" : "we");
+    x->rejects = rejects == NULL ? stderr : resume ? fopen(rejects, "r+e") : NULL;
+    if (x->rejects == NULL) /* a new import, or one that begins to write them only now */
+        x->rejects = fopen(rejects, "we");
     if (x->rejects == NULL)
         return err_errno(errno, "write %s", rejects);
     rc = open_input(x, resume);

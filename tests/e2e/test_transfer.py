@@ -2,7 +2,10 @@
 import csv
 import json
 import os
+import random
+import signal
 import subprocess
+import time
 
 import pytest
 import requests
@@ -120,3 +123,120 @@ def test_refusals_are_said_in_one_line(server, tenant, tmp_path):
                          env={**os.environ, "HALTLESS_API_KEY": "x"})
     assert out.returncode == 1 and b"127.0.0.1" in out.stderr
     assert requests.get(server.url + "/healthz").ok
+
+
+# ---- kill -9 ----
+
+class Killed:
+    """A command that is killed some times, at random, and gone on with; then left alone."""
+
+    def __init__(self, server, key, state, rng):
+        self.server, self.key, self.state, self.rng = server, key, state, rng
+        self.kills = self.resumes = 0
+
+    def run(self, *words):
+        """The last run's output."""
+        took = 0.1
+        while True:
+            resume = os.path.exists(self.state)
+            began = time.monotonic()
+            process = subprocess.Popen([BINARY, *map(str, words), *(["--resume"] if resume else []), "--url", self.server.url],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                       env={**os.environ, "HALTLESS_API_KEY": self.key})
+            self.resumes += resume
+            try:
+                said = process.communicate(timeout=None if self.kills == 15 else self.rng.uniform(0, took))[1]
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                self.kills += 1
+                continue
+            took = max(0.02, time.monotonic() - began)
+            if self.kills >= 3:
+                assert process.returncode in (0, 1), said
+                return said.decode()
+            for name in (self.state, words[-1] if words[0] == "export" else self.state):
+                if os.path.exists(name):        # it was done too soon: from the beginning
+                    os.unlink(name)
+
+
+@pytest.fixture
+def wide(tenant, pusher):
+    """A long series, and many short ones of several machines: pages' worth end within and between them."""
+    rows = []
+    for m in range(4):
+        tenant.machine(f"W{m}")
+        rows += [reading(f"W{m}", metric=f"short {k}", value=k + i / 3, timestamp=iso(BASE + i)) for k in range(120) for i in range(60)]
+    rows += [reading("W1", metric="long", value=i / 7, timestamp=iso(BASE + i)) for i in range(35_000)]
+    for i in range(0, len(rows), 30_000):
+        body = "".join(json.dumps(r) + "\n" for r in rows[i:i + 30_000]).encode()
+        answer = pusher.push_raw(body, content_type="application/x-ndjson")
+        assert answer.json()["rejected_count"] == 0
+    return rows
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_an_export_that_is_killed_again_and_again_is_the_whole_in_the_end(server, tenant, wide, tmp_path, form):
+    key = tenant.key(scopes=["read_only"])["key"]
+    whole, parts = tmp_path / f"whole.{form}", tmp_path / f"parts.{form}"
+    run("export", server, key, "--end", iso(BASE + 100_000), "--out", whole)
+    killed = Killed(server, key, f"{parts}.state", random.Random(form))
+    said = killed.run("export", "--end", iso(BASE + 100_000), "--out", parts)
+    assert killed.kills >= 3 and killed.resumes >= 1
+    assert parts.read_bytes() == whole.read_bytes() and said.strip().endswith(f"{len(wide)} readings")
+    assert sorted(os.listdir(tmp_path)) == sorted([whole.name, parts.name])
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def test_an_import_that_is_killed_again_and_again_is_the_whole_in_the_end(server, tenant, wide, tmp_path, form):
+    source, rejects, expected = tmp_path / f"all.{form}", tmp_path / "rejects", tmp_path / "expected"
+    run("export", server, tenant.key(scopes=["read_only"])["key"], "--out", source)
+    text = source.read_text().splitlines(True)
+    for i in range(500, len(text), 900):        # what is refused by the server, and what is no reading at all
+        text.insert(i, text[i].replace("W", "V") if i % 2 else "torn,\"line\n" if form == "ndjson" else "torn,line\n")
+    source.write_text("".join(text))
+    results = []
+    for kill in (False, True):
+        other = Tenant(server)
+        for m in range(4):
+            other.machine(f"W{m}")
+        key = other.key()["key"]
+        if kill:
+            killed = Killed(server, key, f"{source}.imported", random.Random(form))
+            said = killed.run("import", source, "--rejects", rejects)
+            assert killed.kills >= 3 and killed.resumes >= 1
+        else:
+            said = run("import", server, key, source, "--rejects", expected, fails=True).stderr.decode()
+        back = tmp_path / f"back{kill}.ndjson"
+        run("export", server, other.key(scopes=["read_only"])["key"], "--out", back)
+        results.append((said.splitlines()[-1], sorted(lines_of(back), key=key_of)))
+    assert results[0] == results[1] and len(results[0][1]) == len(wide)
+    assert rejects.read_bytes() == expected.read_bytes() and len(lines_of(rejects)) > 50
+    assert not os.path.exists(f"{source}.imported")
+
+
+def test_states_of_other_files_are_not_gone_on_with(server, tenant, pusher, tmp_path):
+    tenant.machine("M")
+    key, reads = tenant.key()["key"], tenant.key(scopes=["read_only"])["key"]
+    out = tmp_path / "x.ndjson"
+    out.write_text("short\n")
+    for suffix in ("state", "imported"):
+        (tmp_path / f"x.ndjson.{suffix}").write_text(json.dumps({"bytes": 1_000_000, "readings": 5, "accepted": 5}))
+    assert b"shorter than its state says" in run("export", server, reads, "--out", out, "--resume", fails=True).stderr
+    assert b"shorter than its state says" in run("import", server, key, out, "--resume", fails=True).stderr
+    assert out.read_text() == "short\n"
+    assert b"0 readings" in run("export", server, reads, "--out", out).stderr     # anew
+    assert b"0 accepted, 0 rejected" in run("import", server, key, out).stderr
+    assert os.listdir(tmp_path) == ["x.ndjson"]
+
+
+def test_a_resumed_export_keeps_its_flags(server, tenant, filled, tmp_path):
+    key = tenant.key(scopes=["read_only"])["key"]
+    whole, broken = tmp_path / "whole.ndjson", tmp_path / "broken.ndjson"
+    run("export", server, key, "--machine", "M 1", "--metric", "long", "--out", whole)
+    broken.write_bytes(b"")
+    (tmp_path / "broken.ndjson.state").write_text(json.dumps({
+        "machine_id": "", "metric": "", "cursor": "", "only_machine": "M 1", "only_metric": "long",
+        "start": "1970-01-01T00:00:00Z", "end": iso(BASE + 30_000), "format": 0, "readings": 0, "bytes": 0}))
+    run("export", server, key, "--out", broken, "--resume")
+    assert broken.read_bytes() == whole.read_bytes()
