@@ -145,8 +145,8 @@ chunks_complete(const uint8_t *at, size_t len, size_t *from)
     return false;
 }
 
-static int64_t
-answer_len(view in, int *status, view *body, size_t *chunk_at)
+int64_t
+client_answer_len(view in, int *status, view *body, size_t *chunk_at)
 {
     const uint8_t *end;
     view           head, length;
@@ -177,20 +177,12 @@ answer_len(view in, int *status, view *body, size_t *chunk_at)
     return (int64_t)n + unchunk((uint8_t *)(uintptr_t)in.at + n, in.len - n, body);
 }
 
-int64_t
-client_answer_len(view in, int *status, view *body)
-{
-    size_t chunk_at = 0;
-
-    return answer_len(in, status, body, &chunk_at);
-}
-
 static int
 receive(client *c, client_answer *a)
 {
     c->chunk_at = 0;
     for (;;) {
-        int64_t n = answer_len(view_of(c->in, c->in_len), &a->status, &a->body, &c->chunk_at);
+        int64_t n = client_answer_len(view_of(c->in, c->in_len), &a->status, &a->body, &c->chunk_at);
         ssize_t got;
 
         if (n < 0)

@@ -32,8 +32,9 @@ NODISCARD int client_call(client *c, const char *method, const char *path, view 
 /* The same with JSON in (NULL: none) and out (*out: caller deletes; NULL when the body is empty or no JSON). */
 NODISCARD int client_json(client *c, const char *method, const char *path, const char *body, cJSON **out);
 
-/* Where the answer at the start of `in` ends: its length, 0 while incomplete, or E_BAD.  Needs Content-Length or chunks. */
-int64_t client_answer_len(view in, int *status, view *body);
+/* Where the answer at the start of `in` ends: its length, 0 while incomplete, or E_BAD.  Needs Content-Length or chunks.
+ * *chunk_at: 0 before the first call for an answer; kept, it lets a long one be looked through once. */
+int64_t client_answer_len(view in, int *status, view *body, size_t *chunk_at);
 
 /* Waits until GET /readyz answers 200. */
 NODISCARD int client_wait_ready(client *c, uint32_t within_ms);

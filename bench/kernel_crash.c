@@ -80,14 +80,14 @@ static int
 hear(int fd)
 {
     char    text[ANSWER_MAX];
-    size_t  got = 0;
+    size_t  got = 0, chunk_at = 0;
     ssize_t n;
     int     status = 0;
     view    body;
 
     while ((n = recv(fd, text + got, sizeof text - got, 0)) > 0) {
         got += (size_t)n;
-        if (client_answer_len(view_of(text, got), &status, &body) != 0)
+        if (client_answer_len(view_of(text, got), &status, &body, &chunk_at) != 0)
             break;
     }
     (void)close(fd);

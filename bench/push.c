@@ -137,12 +137,13 @@ take_some(run *r, connection *c)
     ssize_t n = recv(c->fd, c->in + c->in_len, ANSWER_ROOM - c->in_len, MSG_DONTWAIT);
     int     status = 0;
     view    body = view_of(NULL, 0);
+    size_t  chunk_at = 0;
     int64_t len;
 
     if (n <= 0)
         return n < 0 && errno == EAGAIN;
     c->in_len += (size_t)n;
-    len = client_answer_len(view_of(c->in, c->in_len), &status, &body);
+    len = client_answer_len(view_of(c->in, c->in_len), &status, &body, &chunk_at);
     if (len < 0)
         return false;
     if (len == 0)

@@ -3,7 +3,8 @@
  * 6 h of readings are pushed, then one connection asks, a question at a time, every kind in turn: random series and
  * ranges, nothing conditional, and before each question a late write, so that no answer can be an old one.  The same data
  * is asked with every actor as a thread, then with every actor a process; with --mixed once more in each while readings
- * come in at half the rate at which they were pushed.
+ * come in at half the rate at which they were pushed.  Then each kind is asked on several connections at once, as fast as
+ * it is answered, with a late write every so often.
  */
 #include "bench/bench.h"
 
@@ -12,6 +13,7 @@
 #include "bench/generate.h"
 #include "bench/out.h"
 #include "bench/push.h"
+#include "bench/rate.h"
 #include "bench/rival.h"
 #include "bench/target.h"
 #include "proto/err.h"
@@ -22,7 +24,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { HOURS = 6, BUCKET_S = 300, RARE = 10, SLACK_S = 600, DECODE_ROWS = CHUNK_ROWS_MAX, DECODE_ROUNDS = 20 };
+enum { HOURS = 6, BUCKET_S = 300, RARE = 10, SLACK_S = 600, DECODE_ROWS = CHUNK_ROWS_MAX, DECODE_ROUNDS = 20,
+       RATE_CONNECTIONS = 8, RATE_LATE_NS = 10000000 };
 
 typedef struct settings {
     bench_common c;
@@ -31,6 +34,8 @@ typedef struct settings {
     bool         mixed;
     const char  *against; /* a VictoriaMetrics that is asked the same; NULL */
     bool         threads, processes; /* which of the two; neither: both */
+    double       seconds;
+    const char  *only;
 } settings;
 
 typedef struct bench {
@@ -45,12 +50,6 @@ typedef struct bench {
     uint64_t        random;
     uint64_t        wrong;
 } bench;
-
-typedef struct question {
-    const char *method;
-    char        path[512];
-    char        body[512];
-} question;
 
 static uint32_t
 pick(bench *b, uint32_t below)
@@ -193,6 +192,23 @@ write_late(bench *b)
     return rc;
 }
 
+static bool
+is_wanted(const bench *b, size_t which)
+{
+    return which == 0 || b->set->only == NULL || strstr(cases[which].name, b->set->only) != NULL;
+}
+
+static bool
+is_right(bench *b, size_t which, int status, view body)
+{
+    if (status == 200 && (cases[which].judge == NULL || cases[which].judge(b, body)))
+        return true;
+    if (b->wrong++ == 0)
+        fprintf(stderr, "bench: wrong answer to %s: %d %.*s\n", cases[which].name, status,
+                (int)min_u64(body.len, 400), (const char *)body.at);
+    return false;
+}
+
 static int
 ask_once(bench *b, size_t which, uint64_t *ns)
 {
@@ -209,11 +225,7 @@ ask_once(bench *b, size_t which, uint64_t *ns)
     *ns = bench_now_ns() - began;
     if (rc < 0)
         return rc;
-    if (a.status != 200 || (cases[which].judge != NULL && !cases[which].judge(b, a.body))) {
-        if (b->wrong++ == 0)
-            fprintf(stderr, "bench: wrong answer to %s: %d %.*s\n", cases[which].name, a.status,
-                    (int)min_u64(a.body.len, 400), (const char *)a.body.at);
-    }
+    (void)is_right(b, which, a.status, a.body);
     return E_OK;
 }
 
@@ -226,6 +238,8 @@ report(bench *b, const char *topology, uint64_t *ns[COUNT_OF(cases)], const size
         char     what[96];
         uint64_t p50;
 
+        if (counts[i] == 0)
+            continue;
         bench_sort(ns[i], counts[i]);
         p50 = bench_quantile(ns[i], counts[i], 0.5);
         nothing = i == 0 ? p50 : nothing;
@@ -253,7 +267,7 @@ ask_all(bench *b, const char *topology)
         for (size_t i = 0; i < COUNT_OF(cases) && rc == E_OK; i++) {
             uint64_t took = 0;
 
-            if (n % cases[i].every != 0)
+            if (n % cases[i].every != 0 || !is_wanted(b, i))
                 continue;
             rc = ask_once(b, i, &took);
             if (n >= warm)
@@ -263,6 +277,56 @@ ask_all(bench *b, const char *topology)
         report(b, topology, ns, counts);
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         free(ns[i]);
+    return rc;
+}
+
+/* ---- as many as are answered ---- */
+
+typedef struct rated {
+    bench *b;
+    size_t which;
+} rated;
+
+static void
+rated_ask(void *ctx, question *q)
+{
+    rated *x = ctx;
+
+    cases[x->which].ask(x->b, q);
+}
+
+static bool
+rated_judge(void *ctx, int status, view body)
+{
+    rated *x = ctx;
+
+    return is_right(x->b, x->which, status, body);
+}
+
+static int
+rated_late(void *ctx)
+{
+    return write_late(((rated *)ctx)->b);
+}
+
+static int
+rate_all(bench *b, const char *topology)
+{
+    int rc = E_OK;
+
+    for (size_t i = 0; i < COUNT_OF(cases) && rc == E_OK; i++) {
+        rated x = { .b = b, .which = i };
+        rate  r = { .where = b->t.where, .auth = b->t.admin.auth, .connections = RATE_CONNECTIONS,
+                    .seconds = b->set->seconds, .pause_ns = RATE_LATE_NS, .ctx = &x, .ask = rated_ask,
+                    .judge = rated_judge, .meanwhile = rated_late };
+        char  what[96];
+
+        if (!is_wanted(b, i))
+            continue;
+        rc = rate_run(&r);
+        snprintf(what, sizeof what, "%s/%s", cases[i].name, topology);
+        bench_row(&b->out, what, "rate", (double)r.answered / r.took, "requests/s");
+    }
     return rc;
 }
 
@@ -378,6 +442,8 @@ measure(bench *b, const char *topology)
 
     if (rc == E_OK)
         rc = ask_all(b, topology);
+    if (rc == E_OK)
+        rc = rate_all(b, topology);
     if (rc == E_OK && b->set->mixed)
         rc = ask_mixed(b, topology);
     return rc;
@@ -448,11 +514,13 @@ int
 bench_query(int argc, char **argv)
 {
     static const bench_usage usage = { "query", "how long questions take over HTTP, beside a route that does nothing", true };
-    settings s = { .c = BENCH_COMMON, .machines = 1000, .requests = 2000 };
+    settings s = { .c = BENCH_COMMON, .machines = 1000, .requests = 2000, .seconds = 3 };
     bench    b = { .set = &s, .t.admin.fd = -1, .writer.fd = -1 };
     const bench_arg own[] = {
         { "machines", "N", ARG_U32, &s.machines, "machines, 5 metrics each, 6 h of a reading every 10 s (default 1000)", 1, 100000, NULL },
-        { "requests", "N", ARG_U32, &s.requests, "of each kind; a tenth of the long ones (default 2000)", 1, 10000000, NULL },
+        { "requests", "N", ARG_U32, &s.requests, "of each kind, one at a time; a tenth of the long ones (default 2000)", 1, 10000000, NULL },
+        { "seconds", "S", ARG_REAL, &s.seconds, "that each kind is asked on 8 connections, as fast as it is answered (default 3)", 0, 0, NULL },
+        { "only", "TEXT", ARG_TEXT, &s.only, "kinds whose name contains it, beside the route that does nothing", 0, 0, NULL },
         { "threads", NULL, ARG_YES, &s.threads, "only with every actor as a thread of one process", 0, 0, NULL },
         { "processes", NULL, ARG_YES, &s.processes, "only with every actor as a process (default: one after the other)", 0, 0, NULL },
         { "against", "HOST:PORT", ARG_TEXT, &s.against,
