@@ -403,6 +403,13 @@ max_gap_us(const fold *f)
     return f->spec.max_gap_us > 0 ? f->spec.max_gap_us : FOLD_MAX_GAP_US;
 }
 
+bool
+fold_is_small(const fold *f, uint32_t points)
+{
+    return f->point_room <= points && f->open.room == 0 && f->rooms == 0 && f->wholes_room == 0 &&
+           f->spare_room == 0 && f->older_room == 0;
+}
+
 int64_t
 fold_from(const fold *f)
 {
@@ -649,6 +656,16 @@ fold_rows(fold *f, const int64_t *t, const double *v, uint32_t n)
         fill_bucket(f, t + at, v + at, many);
         at += many;
     }
+}
+
+int64_t
+fold_cut(const fold *f, int64_t t)
+{
+    int64_t end = f->open_end;
+
+    if (t >= end || t < f->open_from)
+        end = bucket_end(f->spec.every, bucket_start(f->spec.every, t));
+    return end < f->spec.end_us ? end : f->spec.end_us;
 }
 
 bool

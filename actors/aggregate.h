@@ -104,11 +104,14 @@ typedef struct fold {
 
 void fold_open(fold *f, const fold_spec *spec); /* on a zeroed or finished fold: keeps its memory */
 void fold_close(fold *f);                       /* frees it */
+bool fold_is_small(const fold *f, uint32_t points); /* has memory for that many points at most, and of one member */
 
 /* The time from which rows are needed: earlier than spec.start_us when a value is carried in. */
 int64_t fold_from(const fold *f);
 void fold_member(fold *f); /* also to begin the same member again, from nothing */
 void fold_rows(fold *f, const int64_t *times, const double *values, uint32_t count);
+/* Where the bucket that holds the time, or the range, ends. */
+int64_t fold_cut(const fold *f, int64_t time_us);
 /* True when a run of that extent lies in one bucket and may be given as a summary. */
 bool fold_may_skip(const fold *f, int64_t first_us, int64_t last_us);
 void fold_summary(fold *f, const agg_summary *s);

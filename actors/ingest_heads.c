@@ -10,9 +10,20 @@
 
 #include <stdlib.h>
 
-enum { PART_ROWS_MAX = (32768 - sizeof(head_rows)) / sizeof(head_row) };
+enum {
+    PART_MAX = 32768, /* bytes of one message */
+    FEW = 5,          /* rows that are no longer than their figures */
+};
 #define ONE_MAX ((size_t)64 << 20)  /* bytes of one answer */
 #define ALL_MAX ((size_t)256 << 20) /* of all */
+_Static_assert(FEW * sizeof(head_row) <= sizeof(chunk_summary), "fewer rows are shorter");
+
+static const size_t record_lens[HEAD_END + 1] = {
+    [HEAD_ROWS] = sizeof(head_row),
+    [HEAD_SUMS] = sizeof(chunk_summary),
+    [HEAD_ERASED] = sizeof(erased_row),
+    [HEAD_VERSIONS] = sizeof(uint64_t),
+};
 
 static heads_stream *
 free_stream(ingest *in)
@@ -31,38 +42,49 @@ drop(ingest *in, heads_stream *s)
     memset(s, 0, sizeof *s);
 }
 
-/* Bytes that the rows of these series take at most, and what was erased of them. */
-static size_t
-gather_len(const ingest *in, const uint32_t *series, uint32_t count)
+/* A piece that is being written: at an offset, because what it lies in grows. */
+typedef struct piece {
+    heads_stream *s;
+    uint32_t      series, kind;
+    uint64_t      lsn;
+    size_t        at; /* of its head */
+    uint32_t      rows, rows_max; /* rows_max 0: it has not begun */
+} piece;
+
+static void *
+room_for(heads_stream *s, size_t len)
 {
-    size_t len = 0;
+    size_t   want = s->room == 0 ? 4096 : s->room;
+    uint8_t *grown;
 
-    for (uint32_t i = 0; i < count; i++) {
-        size_t rows = part_head(in->part, series[i]).count;
-        size_t erased = part_erasures(in->part, series[i], NULL, 0);
-
-        len += rows * sizeof(head_row) + (rows / PART_ROWS_MAX + 1) * sizeof(head_rows);
-        len += erased * sizeof(erased_row) + (erased / PART_ROWS_MAX + 1) * sizeof(head_rows);
+    while (want < s->len + len)
+        want *= 2;
+    if (want > s->room) {
+        grown = realloc(s->parts, want);
+        ASSERT(grown != NULL); /* ONE_MAX and what one series has at most */
+        s->parts = grown;
+        s->room = want;
     }
-    return len;
-}
-
-static head_rows *
-new_piece(heads_stream *s, uint32_t series, uint32_t kind, uint64_t lsn)
-{
-    head_rows *piece = (head_rows *)(void *)(s->parts + s->len);
-
-    *piece = (head_rows){ .series = series, .kind = kind, .lsn = lsn };
-    s->len += sizeof *piece;
-    return piece;
+    s->len += len;
+    return s->parts + (s->len - len);
 }
 
 static void
-put_record(heads_stream *s, head_rows *piece, const void *record, size_t len)
+put_record(piece *p, const void *record)
 {
-    memcpy(s->parts + s->len, record, len);
-    s->len += len;
-    piece->rows++;
+    size_t     len = record_lens[p->kind];
+    head_rows *h;
+
+    if (p->rows == p->rows_max) {
+        p->rows = 0;
+        p->rows_max = (uint32_t)((PART_MAX - sizeof *h) / len);
+        h = room_for(p->s, sizeof *h);
+        p->at = (size_t)((uint8_t *)h - p->s->parts);
+        *h = (head_rows){ .series = p->series, .kind = p->kind, .lsn = p->lsn };
+    }
+    memcpy(room_for(p->s, len), record, len);
+    h = (head_rows *)(void *)(p->s->parts + p->at);
+    h->rows = ++p->rows;
 }
 
 /* The first of rows, by time, that is not before until_us. */
@@ -91,43 +113,36 @@ piece_end(const head_view *v, uint32_t from, int64_t sum_us)
     return from + 1 + first_at(v->rows + from + 1, v->count - from - 1, end);
 }
 
-/* Summing up pays when it is shorter; a piece of rows holds at most PART_ROWS_MAX. */
-static bool
-sums_pay(const head_view *v, int64_t sum_us)
-{
-    uint32_t most = (v->count < PART_ROWS_MAX ? v->count : PART_ROWS_MAX) * (uint32_t)sizeof(head_row);
-    uint32_t n = 0;
-
-    for (uint32_t from = 0; from < v->count; from = piece_end(v, from, sum_us))
-        if (++n * sizeof(chunk_summary) > most)
-            return false;
-    return n > 0;
-}
-
+/* Runs of many rows within a multiple of sum_us. */
 static void
 gather_sums(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
 {
-    head_rows *piece = new_piece(s, series, HEAD_SUMS, 0);
+    piece p = { .s = s, .series = series, .kind = HEAD_SUMS };
 
     for (uint32_t from = 0, to; from < v->count; from = to) {
         chunk_summary sum;
 
         to = piece_end(v, from, a->sum_us);
+        if (to - from <= FEW)
+            continue;
         sum = rollup_sum(v->rows + from, to - from, a->with_spread);
         sum.lsn = UINT64_MAX; /* newer than all that was erased */
-        put_record(s, piece, &sum, sizeof sum);
+        put_record(&p, &sum);
     }
 }
 
+/* The others, or all. */
 static void
-gather_rows(heads_stream *s, uint32_t series, const head_view *v)
+gather_rows(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
 {
-    head_rows *piece = NULL;
+    piece p = { .s = s, .series = series, .kind = HEAD_ROWS, .lsn = v->first_lsn };
 
-    for (uint32_t i = 0; i < v->count; i++) {
-        if (i % PART_ROWS_MAX == 0)
-            piece = new_piece(s, series, HEAD_ROWS, v->first_lsn);
-        put_record(s, piece, &v->rows[i], sizeof v->rows[i]);
+    for (uint32_t from = 0, to; from < v->count; from = to) {
+        to = a->sum_us > 0 ? piece_end(v, from, a->sum_us) : v->count;
+        if (a->sum_us > 0 && to - from > FEW)
+            continue;
+        for (uint32_t i = from; i < to; i++)
+            put_record(&p, &v->rows[i]);
     }
 }
 
@@ -135,62 +150,104 @@ static void
 gather_erased(ingest *in, heads_stream *s, uint32_t series)
 {
     uint32_t    n = part_erasures(in->part, series, NULL, 0);
+    piece       p = { .s = s, .series = series, .kind = HEAD_ERASED };
     erased_row *rows;
-    head_rows  *piece = NULL;
 
     if (n == 0)
         return;
     rows = malloc(n * sizeof *rows);
     ASSERT(rows != NULL);
     (void)part_erasures(in->part, series, rows, n);
-    for (uint32_t i = 0; i < n; i++) {
-        if (i % (PART_ROWS_MAX / 2) == 0) /* they are longer than rows */
-            piece = new_piece(s, series, HEAD_ERASED, 0);
-        put_record(s, piece, &rows[i], sizeof rows[i]);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        put_record(&p, &rows[i]);
     free(rows);
 }
 
 static void
 gather_series(ingest *in, heads_stream *s, uint32_t series, const heads_ask *a)
 {
-    head_view v = part_head_by_time(in->part, series);
-    uint32_t  from = first_at(v.rows, v.count, a->start_us);
+    head_view v = part_head(in->part, series);
+
+    gather_erased(in, s, series);
+    if (v.count == 0)
+        return;
+    v = part_head_by_time(in->part, series);
+    uint32_t from = first_at(v.rows, v.count, a->start_us);
 
     v.count = first_at(v.rows, v.count, a->end_us);
     v.count -= from < v.count ? from : v.count;
     v.rows += from;
-    gather_erased(in, s, series);
-    if (a->sum_us > 0 && sums_pay(&v, a->sum_us))
+    if (v.count == 0)
+        return;
+    if (a->sum_us > 0)
         gather_sums(s, series, &v, a);
-    else
-        gather_rows(s, series, &v);
+    gather_rows(s, series, &v, a);
 }
 
-static size_t
-record_len(uint32_t kind)
+/* E_LIMIT, E_AGAIN: more than one answer, or all of them, may hold. */
+static int
+gather(ingest *in, heads_stream *s, const uint32_t *series, const heads_ask *a)
 {
-    return kind == HEAD_SUMS ? sizeof(chunk_summary) : kind == HEAD_ERASED ? sizeof(erased_row) : sizeof(head_row);
+    piece versions = { .s = s, .kind = HEAD_VERSIONS };
+
+    for (uint32_t i = 0; i < a->series_count; i++) {
+        uint64_t version = part_version(in->part, series[i]);
+
+        if (versions.rows == versions.rows_max)
+            versions.series = i;
+        put_record(&versions, &version);
+    }
+    for (uint32_t i = 0; i < a->series_count; i++) {
+        gather_series(in, s, series[i], a);
+        if (s->len > ONE_MAX)
+            return E_LIMIT;
+        if (in->streams_len + s->len > ALL_MAX)
+            return E_AGAIN;
+    }
+    *(head_rows *)room_for(s, sizeof(head_rows)) =
+        (head_rows){ .kind = HEAD_END, .sealed_seq = part_sealed_seq(in->part) };
+    return E_OK;
+}
+
+/* As many whole pieces as one message holds; *last: it is all that is left. */
+static uint32_t
+next_part(const heads_stream *s, bool *last)
+{
+    size_t at = s->at;
+
+    while (at < s->len) {
+        const head_rows *h = (const head_rows *)(const void *)(s->parts + at);
+        size_t           len = sizeof *h + h->rows * record_lens[h->kind];
+
+        if (at + len - s->at > PART_MAX)
+            break;
+        at += len;
+    }
+    *last = at == s->len;
+    return (uint32_t)(at - s->at);
 }
 
 static void
 stream(ingest *in, heads_stream *s)
 {
-    while (s->at < s->len) {
-        const head_rows *piece = (const head_rows *)(const void *)(s->parts + s->at);
-        uint32_t         len = (uint32_t)(sizeof *piece + piece->rows * record_len(piece->kind));
-        int              rc = ak_reply_part(in->k, &s->m, MSG_HEAD_ROWS, piece, len);
+    bool last;
 
+    for (;;) {
+        uint32_t len = next_part(s, &last);
+        int      rc = E_OK;
+
+        if (!last)
+            rc = ak_reply_part(in->k, &s->m, MSG_HEAD_ROWS, s->parts + s->at, len);
+        else
+            ak_reply(in->k, &s->m, MSG_HEAD_ROWS, s->parts + s->at, len);
         if (rc == E_AGAIN)
             return;
-        if (rc < 0) {
+        if (rc < 0 || last) {
             drop(in, s);
             return;
         }
         s->at += len;
     }
-    ak_reply(in->k, &s->m, MSG_HEAD_ROWS, &s->end, sizeof s->end);
-    drop(in, s);
 }
 
 ak_verdict
@@ -200,7 +257,7 @@ ingest__on_heads(ak *k, void *self, const ak_msg *m)
     heads_stream *s = free_stream(in);
     heads_ask     a;
     uint32_t     *series;
-    size_t        room;
+    int           rc;
 
     memcpy(&a, m->body, sizeof a);
     if (a.series_count > (m->len - sizeof a) / sizeof *series || a.sum_us < 0)
@@ -213,22 +270,17 @@ ingest__on_heads(ak *k, void *self, const ak_msg *m)
     }
     /* A copy: the asker's memory may change between the two walks. */
     memcpy(series, (const uint8_t *)m->body + sizeof a, a.series_count * sizeof *series);
-    room = gather_len(in, series, a.series_count);
-    if (room > ONE_MAX || in->streams_len + room > ALL_MAX) {
-        free(series);
-        ak_fail(k, m, room > ONE_MAX ? E_LIMIT : E_AGAIN);
-        return AK_DONE;
-    }
-    s->parts = malloc(room + 1);
-    ASSERT(s->parts != NULL);
     s->used = true;
     s->m = *m;
-    for (uint32_t i = 0; i < a.series_count; i++)
-        gather_series(in, s, series[i], &a);
+    rc = gather(in, s, series, &a);
     free(series);
     in->streams_len += s->len;
-    s->end = (head_rows){ .sealed_seq = part_sealed_seq(in->part) };
-    stream(in, s);
+    if (rc == E_OK) {
+        stream(in, s);
+    } else {
+        ak_fail(k, m, rc);
+        drop(in, s);
+    }
     return AK_DONE;
 }
 

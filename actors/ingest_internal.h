@@ -81,9 +81,8 @@ typedef struct numbers {
 typedef struct heads_stream {
     bool     used;
     ak_msg   m;
-    uint8_t *parts; /* head_rows and rows, one after the other */
-    size_t   len, at;
-    head_rows end;
+    uint8_t *parts; /* head_rows and records, one piece after the other */
+    size_t   len, room, at;
 } heads_stream;
 
 typedef struct ingest {

@@ -9,13 +9,10 @@
  * Up to JOBS_MAX queries are under way, a bounded piece of each in turn; more wait in the lane of
  * their front.  Heads before chunks: what is sealed in between is seen twice, never missed.
  */
-#include "actors/ak_node.h"
-#include "actors/fill.h"
+#include "actors/query_internal.h"
+
 #include "actors/kinds.h"
 #include "actors/options.h"
-#include "actors/query_far.h"
-#include "actors/query_targets.h"
-#include "actors/scan.h"
 #include "proto/err.h"
 #include "proto/log.h"
 #include "transport/count.h"
@@ -24,113 +21,23 @@
 #include <stdlib.h>
 
 enum {
-    JOBS_MAX = 64,
-    BATCH_MAX = 1024,          /* series whose heads are asked for at once, as figures */
-    ROWS_BATCH_MAX = 64,       /* ... as rows */
-    FIND_A_TURN = 2000,        /* machines */
-    ROWS_A_TURN = 60000,       /* about a millisecond */
-    PIECE_COST = 4000,         /* of anything that is no row: what is ready goes out before long */
-    HEADS_ROWS_MAX = 4 << 20,  /* of one batch: 64 MiB */
-    ALL_ROWS_MAX = 16 << 20,   /* of all jobs: 256 MiB; whoever would go over it asks again later */
-    WINDOW = 65536,
-    POINTS_MAX = (32768 - sizeof(result_head)) / sizeof(result_point),
+    FIND_A_TURN = 2000,  /* machines */
+    ROWS_A_TURN = 60000, /* about a millisecond */
+    ROWS_A_JOB = 15000,  /* of them, before another one's turn */
+    PIECE_COST = 100,    /* of anything that is no row */
     RETRY_NS = 5 * 1000000,
     AGAIN_MAX = 40,
+    KEPT_POINTS = 2048, /* a job's memory for so many stays when it ends */
 };
 #define WITHIN_NS (30ull * 1000000000) /* when the asker gave no deadline */
 
-enum job_state { JOB_FREE, JOB_FIND, JOB_ASK, JOB_HEADS, JOB_READ, JOB_SEND, JOB_CREDIT, JOB_LATER,
-                 JOB_FAR };
-enum send_step { SEND_SERIES, SEND_POINTS, SEND_CLOSE };
-
-typedef struct job job;
-enum far_what { FAR_NOTHING, FAR_WHOLE, FAR_ROWS };
-
-/* One HEADS ask of a batch. */
-typedef struct heads_wait {
-    job     *job;
-    uint64_t corr; /* 0: none under way */
-    uint32_t at;   /* index in the batch of the series that came last */
-} heads_wait;
-
-/* What the partition said of a series, by kind. */
-typedef struct member_rows {
-    void    *at[HEAD_KINDS];
-    uint32_t count[HEAD_KINDS];
-} member_rows;
-
-struct job {
-    enum job_state state;
-    enum job_state then; /* after JOB_LATER */
-    ak_msg         m;
-    targets        targets;
-    fold           fold;
-    scan          *scan;
-    uint32_t       batch_from, batch_end, batch_max; /* of targets */
-    uint32_t       member; /* the target that is being read */
-    bool           reading; /* scan_start was called for it */
-    bool           with_rows; /* figures of heads did not do: this batch has their rows */
-    uint32_t       rows_max;  /* series of such a batch: doubled while the next one needs rows too */
-    uint32_t       rows_end;  /* where the last such batch ended */
-    uint32_t       again;
-    bool           reopened; /* a reader that could not go on was let go once */
-    uint32_t       head_rows; /* of the batch */
-    member_rows   *heads; /* a batch of them, owned */
-    uint32_t       heads_count;
-    heads_wait     wait[BOARD_PARTS_MAX];
-    uint32_t       waits;
-    uint8_t       *question; /* as it came; where partitions are on other nodes */
-    uint32_t       question_len;
-    enum far_what  far_what;
-    far_ask        far;
-    heads_wait     far_wait;
-    enum job_state after_credit;
-    uint64_t       sealed[BOARD_PARTS_MAX];
-    bool           reached[BOARD_PARTS_MAX];
-    int64_t       *times; /* the head of the member, sorted */
-    double        *values;
-    enum send_step  step;
-    fill           points; /* what has not been sent */
-    uint32_t       point_count, sent;
-    int64_t        next_us, anchor_us;
-    uint32_t       group_from; /* first target of the answer's series */
-    uint32_t       groups;     /* series of the answer */
-};
-
-typedef struct query {
-    ak          *k;
-    part_reader *readers[BOARD_PARTS_MAX];
-    job          jobs[JOBS_MAX];
-    uint32_t     busy;
-    uint32_t     turn;
-    bool         pumping; /* a timer is set that goes on at once */
-    bool         resting; /* ... that goes on in a while */
-    uint64_t     far;     /* partitions that are on other nodes, each with a reader */
-    uint64_t     held_rows; /* head_rows of all jobs */
-    int64_t      budget; /* of this turn: about rows */
-} query;
+static void pump_soon(query *q);
+static void pump(query *q);
 
 /* ---- a job's end ---- */
 
-static void
-drop_heads(query *q, job *j)
-{
-    q->held_rows -= j->head_rows;
-    for (uint32_t i = 0; i < j->heads_count; i++)
-        for (uint32_t kind = 0; kind < HEAD_KINDS; kind++)
-            free(j->heads[i].at[kind]);
-    free(j->heads);
-    j->heads = NULL;
-    j->heads_count = 0;
-    free(j->times);
-    free(j->values);
-    j->times = NULL;
-    j->values = NULL;
-    j->head_rows = 0;
-}
-
-static void
-cancel_asks(query *q, job *j)
+void
+query__cancel_asks(query *q, job *j)
 {
     for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++) {
         if (j->wait[p].corr != 0)
@@ -143,63 +50,38 @@ cancel_asks(query *q, job *j)
     j->far_what = FAR_NOTHING;
 }
 
+/* Its buffers stay for the next one. */
 static void
 drop(query *q, job *j)
 {
-    cancel_asks(q, j);
-    drop_heads(q, j);
+    job kept = { .scan = j->scan, .times = j->times, .values = j->values, .times_room = j->times_room, .out = j->out };
+
+    query__cancel_asks(q, j);
+    query__drop_heads(q, j);
+    scan_forget_reader(j->scan);
     targets_close(&j->targets);
-    fold_close(&j->fold);
-    scan_free(&j->scan);
+    if (!fold_is_small(&j->fold, KEPT_POINTS))
+        fold_close(&j->fold);
+    kept.fold = j->fold;
     free(j->question);
-    memset(j, 0, sizeof *j);
+    *j = kept;
     q->busy--;
 }
 
-static void
-finish(query *q, job *j, int rc)
+void
+query__finish(query *q, job *j, int rc)
 {
-    result_head h = { .kind = RESULT_END, .rc = rc };
-
     if (rc == E_LIMIT || rc == E_LATE)
         count_add(ak_counters(q->k), rc == E_LIMIT ? COUNT_QUERIES_REFUSED : COUNT_QUERIES_LATE, 1);
     if (rc == E_IO || rc == E_NOMEM || rc == E_BAD)
         log_error("query.failed", "rc=%d text=%s", rc, log_quote(view_str(err_text())));
     err_clear();
-    ak_reply(q->k, &j->m, MSG_RESULT, &h, sizeof h);
+    query__send_end(q, j, rc);
     drop(q, j);
 }
 
-/* ---- heads ---- */
-
-/* Behind series whose rows were needed the next ones' are likely to be, too: then more of them come with rows at a time,
- * and fewer with figures that would not do. */
-static uint32_t
-batch_size(const job *j)
-{
-    if (j->with_rows)
-        return j->rows_max;
-    if (j->rows_end == j->member && j->member > 0)
-        return (uint32_t)min_u64(j->batch_max, 2u * j->rows_max);
-    return j->batch_max;
-}
-
-/* The next batch: at most batch_size() series; a folded series of the answer may go over several batches. */
-static void
-begin_batch(query *q, job *j)
-{
-    drop_heads(q, j);
-    scan_forget_reader(j->scan); /* its cursors see the chunks of an earlier moment */
-    j->batch_from = j->member;
-    j->batch_end = j->targets.count - j->member;
-    j->batch_end = j->member + (uint32_t)min_u64(j->batch_end, batch_size(j));
-    memset(j->reached, 0, sizeof j->reached);
-    memset(j->sealed, 0, sizeof j->sealed);
-    j->state = JOB_ASK;
-}
-
-static uint64_t
-time_left(const query *q, const job *j)
+uint64_t
+query__time_left(const query *q, const job *j)
 {
     uint64_t now = ak_now_ns(q->k);
 
@@ -208,168 +90,18 @@ time_left(const query *q, const job *j)
     return j->m.deadline_ns > now ? j->m.deadline_ns - now : 1;
 }
 
-/* Figures of heads are cut where buckets may begin; 0: rows are needed. */
-static int64_t
-sum_us(const job *j)
-{
-    static const int64_t s = 1000000;
-    const fold_spec     *f = &j->fold.spec;
-
-    if (j->with_rows || !agg_takes_summary(f->how))
-        return 0;
-    switch (f->every.unit) {
-    case EVERY_RAW:
-        return 0;
-    case EVERY_SECOND:
-        return f->every.n * s;
-    case EVERY_MINUTE:
-        return f->every.n * 60 * s;
-    case EVERY_HOUR:
-        return f->every.n * 3600 * s;
-    default:
-        return f->every.zone == NULL ? 3600 * s : 900 * s; /* offsets of zones are mostly quarters of an hour */
-    }
-}
-
-static bool
-ask_part(query *q, job *j, uint16_t no)
-{
-    struct {
-        heads_ask ask;
-        uint32_t  series[BATCH_MAX];
-    } body = { .ask = { .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us, .sum_us = sum_us(j),
-                          .with_spread = j->fold.spec.how == AGG_STDDEV } };
-
-    for (uint32_t i = j->batch_from; i < j->batch_end; i++)
-        if (j->targets.at[i].part == no)
-            body.series[body.ask.series_count++] = j->targets.at[i].series;
-    if (body.ask.series_count == 0 || targets_is_far(&j->targets, no))
-        return true; /* who reads it there asks for its heads */
-    j->wait[no] = (heads_wait){ .job = j, .at = j->batch_from };
-    j->wait[no].corr = ak_ask_stream(q->k, addr_of(KIND_INGEST, no), MSG_HEADS, &body,
-                                       (uint32_t)(sizeof body.ask + body.ask.series_count * 4),
-                                       time_left(q, j), &j->wait[no], WINDOW);
-    if (j->wait[no].corr == 0)
-        return false;
-    j->waits++;
-    return true;
-}
-
-/* All parts are asked, or none: an answer of an earlier moment would do, but is simpler not to have. */
-static void
-ask_heads(query *q, job *j)
-{
-    uint16_t parts = board_parts(ak_board(q->k));
-
-    drop_heads(q, j);
-    j->heads_count = j->batch_end - j->batch_from;
-    j->heads = calloc(j->heads_count + 1, sizeof *j->heads);
-    ASSERT(j->heads != NULL);
-    for (uint16_t p = 0; p < parts && p < BOARD_PARTS_MAX; p++)
-        if (!ask_part(q, j, p)) {
-            cancel_asks(q, j);
-            drop_heads(q, j);
-            j->state = JOB_LATER;
-            j->then = JOB_ASK;
-            return;
-        }
-    j->state = j->waits > 0 ? JOB_HEADS : JOB_READ;
-}
-
-/* Too many rows at once, or the partition has no room now: less, later, or not at all. */
-static void
-heads_failed(query *q, job *j, int rc)
-{
-    cancel_asks(q, j);
-    drop_heads(q, j);
-    if (rc == E_LIMIT && j->with_rows && j->rows_max > 1) {
-        j->rows_max = j->rows_max / 4 > 0 ? j->rows_max / 4 : 1;
-        begin_batch(q, j);
-    } else if (rc == E_LIMIT && j->batch_max > 1) {
-        j->batch_max = j->batch_max / 4 > 0 ? j->batch_max / 4 : 1;
-        begin_batch(q, j);
-    } else if (rc == E_AGAIN) {
-        j->state = JOB_LATER;
-        j->then = JOB_ASK;
-    } else {
-        finish(q, j, rc);
-    }
-}
-
-static member_rows *
-member_of(job *j, heads_wait *w, uint32_t no, uint32_t series)
-{
-    for (; w->at < j->batch_end; w->at++)
-        if (j->targets.at[w->at].part == no && j->targets.at[w->at].series == series)
-            return &j->heads[w->at - j->batch_from];
-    return NULL;
-}
-
-static int
-take_rows(query *q, job *j, heads_wait *w, const ak_msg *m)
-{
-    static const size_t lens[HEAD_KINDS] = { sizeof(head_row), sizeof(chunk_summary), sizeof(erased_row) };
-    member_rows        *to;
-    uint8_t            *rows;
-    head_rows           h;
-    size_t              len;
-
-    memcpy(&h, m->body, sizeof h);
-    if (h.kind >= HEAD_KINDS || h.rows > (m->len - sizeof h) / lens[h.kind])
-        return err(E_BAD, "head rows");
-    len = lens[h.kind];
-    if (h.rows == 0)
-        return E_OK;
-    if (j->head_rows + h.rows > HEADS_ROWS_MAX)
-        return err(E_LIMIT, "unsealed rows of a query");
-    if (q->held_rows + h.rows > ALL_ROWS_MAX)
-        return err(E_AGAIN, "unsealed rows of all queries");
-    to = member_of(j, w, addr_part(m->from), h.series);
-    if (to == NULL)
-        return err(E_BAD, "head rows of a series that was not asked for");
-    rows = realloc(to->at[h.kind], (to->count[h.kind] + h.rows) * len);
-    if (rows == NULL)
-        return err(E_NOMEM, "head rows");
-    memcpy(rows + to->count[h.kind] * len, (const uint8_t *)m->body + sizeof h, h.rows * len);
-    to->at[h.kind] = rows;
-    to->count[h.kind] += h.rows;
-    j->head_rows += h.rows * (uint32_t)(len / sizeof(head_row));
-    q->held_rows += h.rows * (uint32_t)(len / sizeof(head_row));
-    count_add(ak_counters(q->k), COUNT_QUERY_HEADS, h.rows);
-    return E_OK;
-}
-
-static void pump_soon(query *q);
-static void take_far(query *q, job *j, const ak_msg *m);
-static int  end_member(query *q, job *j);
-static void no_room(query *q, job *j, int rc);
-static void pump(query *q);
+/* ---- what partitions say ---- */
 
 static ak_verdict
 on_head_rows(ak *k, void *self, const ak_msg *m)
 {
-    query      *q = self;
     heads_wait *w = m->ctx;
-    job        *j;
-    head_rows   h;
-    int         rc;
 
+    (void)k;
     if (w == NULL || w->job == NULL || w->corr != m->corr)
         return AK_DONE;
-    j = w->job;
-    rc = take_rows(q, j, w, m);
-    if (m->flags & ENV_MORE) {
-        ak_credit(k, m->corr, m->len);
-    } else {
-        memcpy(&h, m->body, sizeof h);
-        w->corr = 0;
-        j->sealed[addr_part(m->from)] = h.sealed_seq;
-        if (--j->waits == 0 && rc == E_OK)
-            j->state = JOB_READ;
-    }
-    if (rc < 0)
-        heads_failed(q, j, rc);
-    pump(q);
+    query__take_heads(self, w, m);
+    pump(self);
     return AK_DONE;
 }
 
@@ -436,14 +168,14 @@ start_far(query *q, job *j)
     if (is_whole(t, j->member))
         return asked_far(j, FAR_WHOLE,
                          far_ask_whole(&j->far, q->k, t, view_of(j->question, j->question_len), j->member,
-                                       time_left(q, j), &j->far_wait));
+                                       query__time_left(q, j), &j->far_wait));
     if (j->far.from_us != INT64_MIN && j->reading)
         from = j->far.from_us;
     else
         fold_member(&j->fold);
     j->reading = true;
     return asked_far(j, FAR_ROWS,
-                     far_ask_rows(&j->far, q->k, t, one, from, j->fold.spec.end_us, time_left(q, j),
+                     far_ask_rows(&j->far, q->k, t, one, from, j->fold.spec.end_us, query__time_left(q, j),
                                   &j->far_wait));
 }
 
@@ -464,9 +196,7 @@ on_no_heads(ak *k, void *self, const ak_msg *m)
     }
     if (m->type == MSG_FAIL && m->len >= sizeof rc)
         memcpy(&rc, m->body, sizeof rc);
-    w->corr = 0;
-    w->job->waits--;
-    heads_failed(q, w->job, rc < 0 ? rc : E_GONE);
+    query__no_heads(q, w, rc < 0 ? rc : E_GONE);
     pump_soon(q);
     return AK_DONE;
 }
@@ -488,6 +218,7 @@ reader_of(query *q, uint16_t no, part_reader **out)
                               (o->storage_cache_mb << 20) / max_u64(board_parts(ak_board(q->k)), 1));
         if (rc < 0)
             return err(rc, "read partition %u", no);
+        part_reader_keep(q->readers[no], (o->storage_query_mb << 20) / max_u64(board_parts(ak_board(q->k)), 1));
     }
     *out = q->readers[no];
     return E_OK;
@@ -508,31 +239,40 @@ forget_reader(query *q, uint16_t no)
     part_reader_close(&q->readers[no]);
 }
 
+static void
+room_for_head(job *j, uint32_t rows)
+{
+    if (rows <= j->times_room)
+        return;
+    free(j->times);
+    free(j->values);
+    j->times_room = rows + rows / 2;
+    j->times = malloc(j->times_room * sizeof *j->times);
+    j->values = malloc(j->times_room * sizeof *j->values);
+    ASSERT(j->times != NULL && j->values != NULL); /* within HEADS_ROWS_MAX */
+}
+
 static int
 start_member(query *q, job *j)
 {
-    const target *t = &j->targets.at[j->member];
-    member_rows  *rows = &j->heads[j->member - j->batch_from];
-    part_reader  *r;
-    uint32_t      n;
-    int           rc;
+    const target         *t = &j->targets.at[j->member];
+    const member_rows    *m = &j->heads[j->member - j->batch_from];
+    const member_records *rows = &m->of[HEAD_ROWS], *sums = &m->of[HEAD_SUMS], *erased = &m->of[HEAD_ERASED];
+    part_reader          *r;
+    uint32_t              n = 0;
+    int                   rc;
 
     if ((rc = reader_of(q, t->part, &r)) < 0)
         return rc;
-    if (!j->reached[t->part] && (rc = part_reader_reach(r, j->sealed[t->part])) < 0)
-        return err(rc, "partition %u", t->part);
-    j->reached[t->part] = true;
-    free(j->times);
-    free(j->values);
-    j->times = malloc((rows->count[HEAD_ROWS] + 1u) * sizeof *j->times);
-    j->values = malloc((rows->count[HEAD_ROWS] + 1u) * sizeof *j->values);
-    if (j->times == NULL || j->values == NULL)
-        return err(E_NOMEM, "head rows");
-    n = merge_sort_heads(rows->at[HEAD_ROWS], rows->count[HEAD_ROWS], j->times, j->values);
+    if (rows->count > 0) {
+        room_for_head(j, rows->count);
+        n = merge_sort_heads(rows->at, rows->count, j->times, j->values);
+    }
     rc = scan_start(j->scan, r, t->series, &j->fold,
                     (scan_head){ .times = j->times, .values = j->values, .count = n,
-                                 .sums = rows->at[HEAD_SUMS], .sum_count = rows->count[HEAD_SUMS],
-                                 .erased = rows->at[HEAD_ERASED], .erased_count = rows->count[HEAD_ERASED] });
+                                 .sums = sums->at, .sum_count = sums->count,
+                                 .erased = erased->at, .erased_count = erased->count,
+                                 .version = m->version, .sealed_seq = j->sealed[t->part] });
     j->reading = rc == E_OK;
     return rc;
 }
@@ -594,7 +334,7 @@ end_member(query *q, job *j)
     }
     if (j->member < t->count && targets_fold(t, &t->at[j->group_from], &t->at[j->member])) {
         if (j->member == j->batch_end)
-            begin_batch(q, j);
+            query__begin_batch(q, j);
         return E_OK;
     }
     return finish_group(j);
@@ -609,13 +349,12 @@ trouble(query *q, job *j, int rc)
         j->reading = false;
         j->rows_max = j->rows_end == j->member && j->member > 0 ? (uint32_t)min_u64(2u * j->rows_max, ROWS_BATCH_MAX) : 1;
         j->with_rows = true;
-        begin_batch(q, j);
+        query__begin_batch(q, j);
         return;
     }
     if (rc == E_AGAIN && j->again++ < AGAIN_MAX) {
         scan_forget_reader(j->scan);
         j->reading = false;
-        j->reached[no] = false;
         j->state = JOB_LATER;
         j->then = JOB_READ;
         return;
@@ -626,13 +365,12 @@ trouble(query *q, job *j, int rc)
             j->reopened = true;
             j->again = 0;
             j->reading = false;
-            j->reached[no] = false;
             j->state = JOB_LATER;
             j->then = JOB_READ;
             return;
         }
     }
-    finish(q, j, rc);
+    query__finish(q, j, rc);
 }
 
 static void
@@ -644,7 +382,7 @@ read_on(query *q, job *j)
     if (targets_is_far(&j->targets, j->targets.at[j->member].part)) {
         rc = start_far(q, j);
         if (rc < 0)
-            finish(q, j, rc);
+            query__finish(q, j, rc);
         return;
     }
 
@@ -665,76 +403,6 @@ read_on(query *q, job *j)
 
 /* ---- sending ---- */
 
-static int
-send_series(query *q, job *j)
-{
-    const target *t = &j->targets.at[j->group_from];
-    uint8_t       group = j->targets.head.group_by;
-    view          metric = group == GROUP_MACHINE || group == GROUP_ALL ? (view){ 0 } : t->metric;
-    view          unit = { 0 };
-    board_series  s;
-    struct {
-        result_head   h;
-        result_series s;
-        uint8_t       text[2048];
-    } body = { .h = { .kind = RESULT_SERIES, .count = j->point_count, .series = j->groups } };
-
-    if (metric.len > 0 && table_read(board_table(ak_board(q->k), BOARD_SERIES, t->part), t->series, &s))
-        unit = board_string(ak_board(q->k), BOARD_SERIES, t->part, s.unit);
-    if (metric.len + unit.len > sizeof body.text)
-        return err(E_BAD, "names of series %u", t->series);
-    body.s = (result_series){ .machine = group == GROUP_METRIC || group == GROUP_ALL ? 0 : t->machine,
-                              .metric_len = (uint16_t)metric.len, .unit_len = (uint16_t)unit.len };
-    if (metric.len > 0)
-        memcpy(body.text, metric.at, metric.len);
-    if (unit.len > 0)
-        memcpy(body.text + metric.len, unit.at, unit.len);
-    return ak_reply_part(q->k, &j->m, MSG_RESULT, &body,
-                         (uint32_t)(sizeof body.h + sizeof body.s + metric.len + unit.len));
-}
-
-static int
-send_points(query *q, job *j)
-{
-    struct {
-        result_head  h;
-        result_point p[POINTS_MAX];
-    } body;
-    uint32_t n = j->point_count - j->sent < POINTS_MAX ? j->point_count - j->sent : POINTS_MAX;
-    fill     rest = j->points;
-    int      rc;
-
-    /* A small window must let at least some through. */
-    if (j->m.window > 0 && j->m.window < sizeof body + ENVELOPE_LEN && n > 64)
-        n = 64;
-    body.h = (result_head){ .kind = RESULT_POINTS, .count = n };
-    for (uint32_t i = 0; i < n; i++)
-        ASSERT(fill_next(&rest, &body.p[i]));
-    rc = ak_reply_part(q->k, &j->m, MSG_RESULT, &body, (uint32_t)(sizeof body.h + n * sizeof *body.p));
-    if (rc == E_OK) {
-        count_add(ak_counters(q->k), COUNT_QUERY_POINTS, n);
-        j->sent += n;
-        j->points = rest;
-    }
-    return rc;
-}
-
-static int
-send_step(query *q, job *j)
-{
-    result_head close = { .kind = RESULT_CLOSE, .next_us = j->next_us, .anchor_us = j->anchor_us };
-
-    switch (j->step) {
-    case SEND_SERIES:
-        return send_series(q, j);
-    case SEND_POINTS:
-        return j->sent < j->point_count ? send_points(q, j) : E_OK;
-    case SEND_CLOSE:
-        break;
-    }
-    return ak_reply_part(q->k, &j->m, MSG_RESULT, &close, sizeof close);
-}
-
 static void
 no_room(query *q, job *j, int rc)
 {
@@ -744,37 +412,31 @@ no_room(query *q, job *j, int rc)
     else if (rc == E_GONE)
         drop(q, j);
     else
-        finish(q, j, rc);
+        query__finish(q, j, rc);
 }
 
 static void
 sent_all(query *q, job *j)
 {
     if (j->member == j->targets.count) {
-        finish(q, j, E_OK);
+        query__finish(q, j, E_OK);
         return;
     }
     begin_group(j);
     j->state = JOB_READ;
     if (j->member == j->batch_end)
-        begin_batch(q, j);
+        query__begin_batch(q, j);
 }
 
 static void
 send_on(query *q, job *j)
 {
-    int rc;
+    int rc = query__send(q, j);
 
-    while ((rc = send_step(q, j)) == E_OK) {
-        if (j->step == SEND_POINTS && j->sent < j->point_count)
-            continue;
-        if (j->step == SEND_CLOSE) {
-            sent_all(q, j);
-            return;
-        }
-        j->step++;
-    }
-    no_room(q, j, rc);
+    if (rc == E_OK)
+        sent_all(q, j);
+    else
+        no_room(q, j, rc);
 }
 
 /* Something of the far answer came: pass it on, or fold it; then the member behind it. */
@@ -782,14 +444,20 @@ static void
 far_on(query *q, job *j)
 {
     bool whole = j->far_what == FAR_WHOLE;
-    int  rc = whole ? far_pass(&j->far, &j->targets, &j->m, j->groups) : far_fold(&j->far, &j->fold);
+    int  rc = whole ? query__send_now(q, j) : E_OK; /* what comes before it */
+
+    if (rc < 0) {
+        no_room(q, j, rc);
+        return;
+    }
+    rc = whole ? far_pass(&j->far, &j->targets, &j->m, j->groups) : far_fold(&j->far, &j->fold);
 
     if (rc == 1) {
         j->state = JOB_HEADS;
     } else if (rc < 0 && j->far.first != NULL) { /* a part that is here could not be passed on, whether or not more come */
         no_room(q, j, rc);
     } else if (rc < 0) {
-        finish(q, j, rc);
+        query__finish(q, j, rc);
     } else if (whole) {
         j->far_what = FAR_NOTHING;
         j->member = j->far.end;
@@ -801,7 +469,7 @@ far_on(query *q, job *j)
             return; /* the next page */
         fold_member_end(&j->fold);
         if ((rc = end_member(q, j)) < 0)
-            finish(q, j, rc);
+            query__finish(q, j, rc);
     }
 }
 
@@ -813,11 +481,11 @@ find_on(query *q, job *j)
     int rc = targets_find(&j->targets, ak_board(q->k), FIND_A_TURN);
 
     if (rc < 0 || (rc == 0 && j->targets.count == 0)) {
-        finish(q, j, rc);
+        query__finish(q, j, rc);
     } else if (rc == 0) {
         j->groups = targets_groups(&j->targets);
         begin_group(j);
-        begin_batch(q, j);
+        query__begin_batch(q, j);
     }
 }
 
@@ -825,7 +493,7 @@ static void
 turn_of(query *q, job *j)
 {
     if (j->m.deadline_ns != 0 && ak_now_ns(q->k) > j->m.deadline_ns) {
-        finish(q, j, E_LATE);
+        query__finish(q, j, E_LATE);
         return;
     }
     switch (j->state) {
@@ -833,7 +501,7 @@ turn_of(query *q, job *j)
         find_on(q, j);
         break;
     case JOB_ASK:
-        ask_heads(q, j);
+        query__ask_heads(q, j);
         break;
     case JOB_READ:
         read_on(q, j);
@@ -898,9 +566,13 @@ pump(query *q)
     job *j;
     bool later;
 
-    for (q->budget = ROWS_A_TURN; q->budget > 0 && (j = next_runnable(q)) != NULL; q->budget -= PIECE_COST) {
+    for (int64_t left = ROWS_A_TURN; left > 0 && (j = next_runnable(q)) != NULL;) {
+        int64_t piece = left < ROWS_A_JOB ? left : ROWS_A_JOB;
+
         q->turn = (uint32_t)(j - q->jobs) + 1;
-        turn_of(q, j);
+        for (q->budget = piece; q->budget > 0 && is_runnable(j); q->budget -= PIECE_COST)
+            turn_of(q, j);
+        left -= piece - q->budget;
     }
     later = any_waits_for_room(q);
     if (next_runnable(q) != NULL)
@@ -955,7 +627,7 @@ on_query(ak *k, void *self, const ak_msg *m)
     end.rc = targets_open(&j->targets, view_of(m->body, m->len));
     if (addr_kind(ak_self(k)) == KIND_READER)
         j->targets.only = addr_part(ak_self(k)) + 1u;
-    if (end.rc == E_OK)
+    if (end.rc == E_OK && j->scan == NULL)
         end.rc = scan_new(&j->scan);
     if (end.rc < 0) {
         err_clear();
@@ -1028,14 +700,25 @@ init(ak *k, void *self)
 }
 
 static void
+free_job(query *q, job *j)
+{
+    if (j->state != JOB_FREE)
+        drop(q, j);
+    scan_free(&j->scan);
+    fold_close(&j->fold);
+    free(j->times);
+    free(j->values);
+    free(j->out);
+}
+
+static void
 stop(ak *k, void *self)
 {
     query *q = self;
 
     (void)k;
     for (uint32_t i = 0; i < JOBS_MAX; i++)
-        if (q->jobs[i].state != JOB_FREE)
-            drop(q, &q->jobs[i]);
+        free_job(q, &q->jobs[i]);
     for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
         if (q->readers[p] != NULL)
             part_reader_close(&q->readers[p]);

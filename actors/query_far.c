@@ -78,37 +78,58 @@ far_ask_rows(far_ask *f, ak *k, const targets *t, const target *one, int64_t fro
 
 /* ---- what comes ---- */
 
+static void
+add_part(far_ask *f, view record)
+{
+    far_part *p = malloc(sizeof *p + record.len);
+
+    ASSERT(p != NULL);
+    p->next = NULL;
+    p->len = (uint32_t)record.len;
+    memcpy(p->body, record.at, record.len);
+    *f->last = p;
+    f->last = &p->next;
+}
+
+/* Its records become parts, because some may be left out.  False: it is none of an answer. */
+static bool
+take_records(far_ask *f, view body, bool more)
+{
+    result_head h = { .kind = RESULT_CLOSE };
+
+    while (body.len > 0) {
+        size_t len = result_record_len(body);
+
+        if (len == 0 || h.kind == RESULT_END)
+            return false;
+        memcpy(&h, body.at, sizeof h);
+        if (h.kind != RESULT_END)
+            add_part(f, view_of(body.at, len));
+        body = view_of(body.at + len, body.len - len);
+    }
+    f->rc = h.kind == RESULT_END ? h.rc : f->rc;
+    return more == (h.kind != RESULT_END);
+}
+
 void
 far_take(far_ask *f, const ak_msg *m)
 {
-    bool        more = m->type == MSG_RESULT && (m->flags & ENV_MORE) != 0;
-    far_part   *p;
-    result_head h = { .rc = E_LATE };
+    bool more = m->type == MSG_RESULT && (m->flags & ENV_MORE) != 0;
 
     if (m->corr != f->corr || f->ended)
         return;
-    if (m->type == MSG_RESULT && m->len < sizeof h) {
+    f->ended = !more;
+    f->corr = more ? f->corr : 0;
+    if (m->type == MSG_RESULT && take_records(f, view_of(m->body, m->len), more))
+        return;
+    if (m->type == MSG_RESULT) {
         far_drop(f);
         f->rc = E_BAD;
         return;
     }
-    if (!more) {
-        f->ended = true;
-        f->corr = 0;
-        if (m->type == MSG_FAIL && m->len >= sizeof h.rc)
-            memcpy(&h.rc, m->body, sizeof h.rc);
-        if (m->type == MSG_RESULT)
-            memcpy(&h, m->body, sizeof h);
-        f->rc = m->type == MSG_RESULT && h.kind != RESULT_END ? E_BAD : h.rc;
-        return;
-    }
-    p = malloc(sizeof *p + m->len);
-    ASSERT(p != NULL);
-    p->next = NULL;
-    p->len = m->len;
-    memcpy(p->body, m->body, m->len);
-    *f->last = p;
-    f->last = &p->next;
+    f->rc = E_LATE;
+    if (m->type == MSG_FAIL && m->len >= sizeof f->rc)
+        memcpy(&f->rc, m->body, sizeof f->rc);
 }
 
 /* It is dealt with: as much may come in its place. */

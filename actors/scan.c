@@ -10,6 +10,7 @@
 #include "actors/scan.h"
 
 #include "proto/err.h"
+#include "storage/columns.h"
 #include "storage/rollup.h"
 
 #include <math.h>
@@ -19,6 +20,7 @@ enum {
     OVERLAP_MAX = 1024,  /* chunks of one series over one moment: 64 MiB decoded */
     COST_OF_CHUNK = 100, /* in rows: getting and looking at it */
     COST_OF_SEGMENT = 8,
+    COST_OF_PIECE = 8,
     SEGMENTS_MAX = 1 << 20, /* of one day and series */
 };
 #define HEAD_CHUNK UINT32_MAX
@@ -27,6 +29,7 @@ typedef struct segment {
     chunk_summary sum;
     uint32_t      chunk; /* in scan.chunks; HEAD_CHUNK: of the head */
     bool          rows;  /* they are needed */
+    bool          alone; /* no other segment overlaps it */
     bool          bare;  /* it has none */
     bool          taken; /* its rows came with an earlier segment's */
 } segment;
@@ -106,11 +109,14 @@ point_cursor(scan *s)
         chunk_cursor_close(&s->cursor);
     if (s->cursor != NULL) {
         chunk_cursor_seek(s->cursor, s->series, s->from_us, s->end_us);
-        return E_OK;
+    } else {
+        rc = chunk_cursor_open(&s->cursor, s->reader, s->series, s->from_us, s->end_us);
+        if (rc < 0)
+            return rc;
+        s->cursor_of = s->reader;
     }
-    rc = chunk_cursor_open(&s->cursor, s->reader, s->series, s->from_us, s->end_us);
-    s->cursor_of = rc < 0 ? NULL : s->reader;
-    return rc;
+    chunk_cursor_version(s->cursor, s->head.version, s->head.sealed_seq);
+    return E_OK;
 }
 
 int
@@ -274,7 +280,8 @@ judge_segments(scan *s)
 
         if (g->bare)
             continue;
-        g->rows = g->sum.last_us >= next || !figures_will_do(s, g);
+        g->alone = g->sum.last_us < next;
+        g->rows = !g->alone || !figures_will_do(s, g);
         next = g->sum.first_us;
     }
     for (uint32_t i = 0; i < s->segment_count; i++) {
@@ -282,7 +289,8 @@ judge_segments(scan *s)
 
         if (g->bare)
             continue;
-        g->rows = g->rows || g->sum.first_us <= until;
+        g->alone = g->alone && g->sum.first_us > until;
+        g->rows = g->rows || !g->alone;
         until = g->sum.last_us > until ? g->sum.last_us : until;
     }
 }
@@ -371,14 +379,26 @@ leave_out_erased(const scan *s, const chunk_summary *c, int64_t *times, double *
 static int
 add_rows(scan *s, const chunk_summary *c, int64_t from_us, int64_t until_us)
 {
-    int64_t *times;
-    double  *values;
-    uint32_t count;
-    int      rc;
+    const columns *kept = NULL;
+    int64_t       *times;
+    double        *values;
+    uint32_t       first, count;
+    int            rc;
 
     if ((rc = merge_room(s->merge, &times, &values)) < 0)
         return rc;
-    rc = chunk_cursor_rows_of(s->cursor, c, times, values);
+    from_us = from_us > s->from_us ? from_us : s->from_us;
+    rc = chunk_cursor_columns(s->cursor, c, &kept);
+    if (rc == E_OK && kept != NULL) {
+        first = columns_at(kept, from_us);
+        count = columns_at(kept, until_us + 1);
+        columns_rows(kept, first, count, times, values);
+        count = leave_out_erased(s, c, times, values, count - first);
+        merge_add(s->merge, 0, count, c->lsn);
+        return E_OK;
+    }
+    if (rc == E_OK)
+        rc = chunk_cursor_rows_of(s->cursor, c, times, values);
     if (rc == E_BAD || rc == E_NOTFOUND) {
         err_clear();
         return E_OK;
@@ -386,7 +406,6 @@ add_rows(scan *s, const chunk_summary *c, int64_t from_us, int64_t until_us)
     if (rc < 0)
         return err(rc, "chunk of series %u", s->series);
     count = leave_out_erased(s, c, times, values, c->count);
-    from_us = from_us > s->from_us ? from_us : s->from_us;
     count = first_at(times, count, until_us + 1);
     merge_add(s->merge, first_at(times, count, from_us), count, c->lsn);
     return E_OK;
@@ -425,6 +444,74 @@ give_figures(scan *s, const chunk_summary *c)
                                           .sum = c->sum, .m2 = c->m2 });
 }
 
+/* ---- pieces of a chunk ---- */
+
+static bool
+pieces_will_do(const scan *s, const segment *g)
+{
+    return g->alone && g->chunk != HEAD_CHUNK && s->fold->spec.every.unit != EVERY_RAW &&
+           agg_takes_summary(s->fold->spec.how) && !is_touched_by_erasure(s, &g->sum);
+}
+
+/* Rows of the head up to our next one; of one that is in both, the head's counts. */
+static void
+take_head_rows(scan *s, const columns *from, uint32_t *at, uint32_t end)
+{
+    int64_t        first = merge_first(s->merge);
+    const int64_t *times;
+    const double  *values;
+    uint32_t       n;
+
+    if (columns_time(from, *at) == first)
+        ++*at;
+    n = merge_take(s->merge, *at < end ? columns_time(from, *at) : first + 1, &times, &values);
+    if (n > 0)
+        fold_rows(s->fold, times, values, n);
+}
+
+/* A segment that nothing but buckets, the range and rows of the head cuts: the figures of what lies between the cuts.
+ * 1: given; 0: its rows are needed. */
+static int
+join_pieces(scan *s, const segment *g, int64_t *budget)
+{
+    const columns *from;
+    bool           spread = s->fold->spec.how == AGG_STDDEV;
+    uint32_t       at, end;
+    int            rc = chunk_cursor_columns(s->cursor, &s->chunks[g->chunk], &from);
+
+    if (rc < 0 || from == NULL || !columns_sum_up(from, spread))
+        return rc;
+    at = columns_at(from, g->sum.first_us > s->from_us ? g->sum.first_us : s->from_us);
+    end = columns_at(from, g->sum.last_us < s->end_us ? g->sum.last_us + 1 : s->end_us);
+    while (at < end && !fold_is_full(s->fold)) {
+        int64_t  t = columns_time(from, at), head = merge_first(s->merge), cut;
+        uint32_t to;
+
+        *budget -= COST_OF_PIECE;
+        if (t >= head) {
+            take_head_rows(s, from, &at, end);
+            continue;
+        }
+        cut = fold_cut(s->fold, t);
+        to = columns_at(from, cut < head ? cut : head);
+        to = to < end ? to : end;
+        ASSERT(to > at);
+        chunk_summary sum = columns_sum(from, at, to, spread);
+        give_figures(s, &sum);
+        at = to;
+    }
+    return 1;
+}
+
+static int
+join_damaged(int rc)
+{
+    if (rc != E_BAD && rc != E_NOTFOUND)
+        return rc;
+    err_clear();
+    return 1;
+}
+
 /* The next segment comes before all rows that are left: its rows join them, or its figures go out. */
 static int
 join_segment(scan *s, int64_t *budget)
@@ -433,7 +520,9 @@ join_segment(scan *s, int64_t *budget)
     int      rc = E_OK;
 
     *budget -= COST_OF_SEGMENT;
-    if (g->rows)
+    if (g->rows && pieces_will_do(s, g) && (rc = join_damaged(join_pieces(s, g, budget))) != 0)
+        rc = rc < 0 ? rc : E_OK;
+    else if (g->rows)
         rc = join_rows(s, budget);
     else if (!g->taken && (!g->bare || figures_will_do(s, g)))
         give_figures(s, &g->sum);

@@ -571,6 +571,27 @@ on_part(call *c, series_query *q, const result_head *head, view rest)
     }
 }
 
+/* One behind the other; the end is the last one of the last part, and nowhere else. */
+static bool
+on_records(call *c, series_query *q, view body, bool more)
+{
+    result_head head = { .kind = RESULT_END };
+
+    while (body.len > 0) {
+        size_t len = result_record_len(body);
+
+        if (len == 0)
+            return false;
+        memcpy(&head, body.at, sizeof head);
+        if (!on_part(c, q, &head, view_of(body.at + sizeof head, len - sizeof head)))
+            return false;
+        body = view_of(body.at + len, body.len - len);
+        if (head.kind == RESULT_END && (more || body.len > 0))
+            return false;
+    }
+    return more || head.kind == RESULT_END;
+}
+
 static void
 on_result(call *c, const ak_msg *m)
 {
@@ -586,13 +607,11 @@ on_result(call *c, const ak_msg *m)
     }
     memcpy(&head, m->body, sizeof head);
     q->corr = m->corr;
-    if (!more && head.kind == RESULT_END && head.rc != E_OK) {
+    if (!more && head.kind == RESULT_END && head.rc != E_OK) { /* one that failed ends with nothing before it */
         fail(c, q, head.rc);
         return;
     }
-    if (!on_part(c, q, &head,
-                 view_of((const uint8_t *)m->body + sizeof head, m->len - sizeof head)) ||
-        more == (head.kind == RESULT_END) || q->out.text.failed) {
+    if (!on_records(c, q, view_of(m->body, m->len), more) || q->out.text.failed) {
         if (more)
             call_cancel(c, m->corr);
         fail(c, q, E_BAD);

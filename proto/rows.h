@@ -171,10 +171,11 @@ typedef struct query_head {
 _Static_assert(sizeof(query_head) == 72, "layout");
 
 /* ---- MSG_RESULT: parts of the answer -------------------------------------------------
+ * A part is records one behind the other, each from a multiple of 8 and whole; the final reply's last one is RESULT_END.
  * kind RESULT_SERIES: result_series, metric bytes, unit bytes.  Opens a series.
  * kind RESULT_POINTS: result_point[count] of the series opened last.
  * kind RESULT_CLOSE:  ends that series; next_us is its cursor, or INT64_MIN when it is whole.
- * kind RESULT_END:    ends the answer (the final reply); rc says how it went.
+ * kind RESULT_END:    ends the answer; rc says how it went.
  */
 enum result_kind { RESULT_SERIES, RESULT_POINTS, RESULT_CLOSE, RESULT_END };
 typedef struct result_head {
@@ -201,6 +202,28 @@ typedef struct result_point {
     double   max;
 } result_point;
 _Static_assert(sizeof(result_point) == 40, "layout");
+
+/* Bytes of the record at the start of `at`; 0: it does not fit in there. */
+static inline size_t
+result_record_len(view at)
+{
+    result_head   h;
+    result_series s;
+    size_t        len = sizeof h;
+
+    if (at.len < sizeof h)
+        return 0;
+    memcpy(&h, at.at, sizeof h);
+    if (h.kind == RESULT_SERIES && at.len >= sizeof h + sizeof s) {
+        memcpy(&s, at.at + sizeof h, sizeof s);
+        len += (size_t)round_up(sizeof s + s.metric_len + s.unit_len, 8);
+    } else if (h.kind == RESULT_SERIES) {
+        return 0;
+    } else if (h.kind == RESULT_POINTS) {
+        len += h.count * sizeof(result_point);
+    }
+    return len <= at.len ? len : 0;
+}
 
 /* ---- MSG_ERASE: front -> ingest ---------------------------------------------------------
  * erase_ask, then u32 series[series_count]. */
@@ -241,9 +264,9 @@ typedef struct retained {
 _Static_assert(sizeof(retained) == 32, "layout");
 
 /* ---- MSG_HEADS: query -> ingest -------------------------------------------------------
- * heads_ask, then u32 series[series_count].  Answer: parts of head_rows, each of one series and kind; the final part
- * has series 0, rows 0.  With sum_us, the rows of a series may be summed up in pieces that do not cross a multiple of it:
- * for whom figures do.
+ * heads_ask, then u32 series[series_count].  Answer: parts that are one piece behind the other, each head_rows and its
+ * records, of one series and kind; the last of the final one has rows 0 and kind HEAD_END.  With sum_us, rows of a series
+ * may be summed up, as far as they do not cross a multiple of it: for whom figures do.
  */
 typedef struct heads_ask {
     int64_t  start_us; /* rows with time in [start, end) only */
@@ -257,10 +280,12 @@ enum head_kind {
     HEAD_ROWS,  /* head_row, in order of time */
     HEAD_SUMS,  /* chunk_summary of storage/part.h, in order of time */
     HEAD_ERASED, /* erased_row */
-    HEAD_KINDS
+    HEAD_KINDS,
+    HEAD_VERSIONS = HEAD_KINDS, /* u64 of each series that was asked for, from the first of this piece: part_version() */
+    HEAD_END
 };
 typedef struct head_rows {
-    uint32_t series;
+    uint32_t series; /* HEAD_VERSIONS: the place of the first one in the ask */
     uint32_t rows;
     uint64_t lsn;        /* of the head's first row: all rows of a head are newer than any chunk sealed before */
     uint64_t sealed_seq; /* final part: chunks must be read at this RocksDB sequence or later */

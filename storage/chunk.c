@@ -468,7 +468,9 @@ chunk_read(view chunk, chunk_info *info)
         h.times >> UNIT_BITS > TIMES_CHANGES || h.values > VALUES_XOR || h.decimals > DECIMALS_MAX ||
         h.whole > CHUNK_BYTES_MAX)
         return err(E_BAD, "a chunk's head is out of bounds");
-    *info = (chunk_info){ .count = h.count, .first_us = h.first_us };
+    *info = (chunk_info){ .count = h.count,
+                          .first_us = h.first_us,
+                          .decimals = h.values == VALUES_WALK || h.values == VALUES_LEVEL ? h.decimals : -1 };
     return E_OK;
 }
 

@@ -47,6 +47,7 @@ const chunk_decimals *chunk_decimals_of(const chunk_scratch *s);
 typedef struct chunk_info {
     uint32_t count;
     int64_t  first_us;
+    int32_t  decimals; /* every value is an integer / 10^decimals; -1: nothing is known of them */
 } chunk_info;
 /* Judges version, length, checksum and bounds.  E_BAD, E_NEWER. */
 NODISCARD int chunk_read(view chunk, chunk_info *i);

@@ -64,6 +64,7 @@ part_abandon(part **pp)
     heads_free(&p->heads);
     free(p->unstored.series);
     free(p->named);
+    free(p->stamps);
     free(p->carry);
     free(p->sorted);
     free(p->spare_rows);

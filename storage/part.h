@@ -147,6 +147,9 @@ head_view part_head(const part *p, uint32_t series);
 head_view part_head_by_time(part *p, uint32_t series);
 uint64_t  part_sealed_seq(const part *p); /* RocksDB sequence at which every sealed row is readable */
 uint64_t  part_next_lsn(const part *p);
+/* Stays the same as long as no chunk of the series comes, goes or is merged; never one of another opening.  0: nothing of
+ * its chunks may be kept. */
+uint64_t  part_version(part *p, uint32_t series);
 /* What was erased of a series and is not carried through, oldest first: up to room of them; how many there are. */
 uint32_t  part_erasures(const part *p, uint32_t series, erased_row *out, uint32_t room);
 
@@ -194,6 +197,8 @@ void part_reader_close(part_reader **r);
 /* Sees everything sealed up to seq (catches up when behind); cursors opened after it do.  E_AGAIN: not there yet. */
 NODISCARD int part_reader_reach(part_reader *r, uint64_t seq);
 uint64_t part_reader_damaged(const part_reader *r); /* chunks skipped */
+/* From here on, what its cursors read under a version is kept, up to so many bytes (days.h). */
+void     part_reader_keep(part_reader *r, uint64_t bytes);
 
 /* What is known of a run of rows without looking at them. */
 typedef struct chunk_summary {
@@ -206,10 +211,11 @@ typedef struct chunk_summary {
 } chunk_summary;
 
 /* Walks the chunks of a series that hold times in [start, end) between their first and last, in key order (day, first
- * time, lsn).  A cursor sees what was sealed when it was opened, also after a seek; opened for series in the order of
+ * time, lsn).  A cursor sees what was sealed when it was first moved, also after a seek; asked for series in the order of
  * their numbers it steps rather than seeks. */
 typedef struct chunk_cursor chunk_cursor;
 struct rollup;
+struct columns;
 NODISCARD int  chunk_cursor_open(chunk_cursor **c, part_reader *r, uint32_t series, int64_t start_us, int64_t end_us);
 /* 1: *s is the next chunk; 0: no more; negative: storage trouble. A damaged chunk is skipped and counted. */
 NODISCARD int  chunk_cursor_next(chunk_cursor *c, chunk_summary *s);
@@ -219,9 +225,14 @@ const struct rollup *chunk_cursor_rollup(const chunk_cursor *c);
  * E_NOTFOUND: it has no rows any longer (retention). */
 enum { CHUNK_ROWS_MAX = 4096 };
 NODISCARD int  chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, double *values);
+/* The same to pick rows from, until the next call; NULL: nothing is kept of it, take rows_of. */
+NODISCARD int  chunk_cursor_columns(chunk_cursor *c, const chunk_summary *s, const struct columns **columns);
 /* Of the current chunk. */
 NODISCARD int  chunk_cursor_rows(chunk_cursor *c, int64_t *times, double *values);
 void           chunk_cursor_seek(chunk_cursor *c, uint32_t series, int64_t start_us, int64_t end_us); /* reuse */
+/* After an opening or a seek: the series had that version (part_version(); 0: it is not known), and everything sealed up
+ * to seq has to be seen.  What was kept under the version is taken without a look at the database. */
+void           chunk_cursor_version(chunk_cursor *c, uint64_t version, uint64_t seq);
 void           chunk_cursor_close(chunk_cursor **c);
 
 #endif

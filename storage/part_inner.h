@@ -124,6 +124,8 @@ struct part {
     uint64_t     kept_bytes;
     bool         showing_kept; /* the first of them */
     uint64_t     sealed_seq;
+    uint64_t     version_base; /* part_version.c */
+    uint32_t    *stamps, stamp_room, stamp, all_stamp;
     part_block   building;
     uuid         generation; /* of `applied` */
     journal_mark applied[JOURNAL_MARKS_MAX];
@@ -232,6 +234,10 @@ bool chunk_cursor_day_before(chunk_cursor *c, uint32_t series, int64_t *day);
 
 /* ---- part_seal.c ---- */
 void part_put_latest(part *p, rocksdb_writebatch_t *batch, uint32_t series, uint64_t sealed_lsn);
+
+/* ---- part_version.c: behind the write ---- */
+void part_changed(part *p, uint32_t series); /* its chunks */
+void part_changed_all(part *p);
 
 /* ---- part_log.c ---- */
 NODISCARD int part_log_look(part *p); /* before RocksDB opens its log, and makes a whole one of it: p->in_doubt */

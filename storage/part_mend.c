@@ -115,6 +115,7 @@ part_mend(part *p)
     part_touch_log(p);
     p->broken = E_OK;
     p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);
+    part_changed_all(p);
     log_info("part.mended", "dir=%s", p->dir);
     return E_OK;
 }

@@ -288,12 +288,13 @@ typedef struct rewriting {
     uint32_t              rows, lost; /* gathered; left out, because erased */
     uint64_t              lsn;
     uint32_t              gen;
+    uint32_t              series;
 } rewriting;
 
 static void
 begin(rewriting *w, part *p, uint32_t number)
 {
-    *w = (rewriting){ .p = p, .batch = rocksdb_writebatch_create() };
+    *w = (rewriting){ .p = p, .batch = rocksdb_writebatch_create(), .series = number };
     w->erased_count = part_erasures(p, number, NULL, 0);
     w->erased = malloc((w->erased_count + 1) * sizeof *w->erased);
     w->times = malloc(CHUNK_ROWS_MAX * sizeof *w->times);
@@ -386,6 +387,7 @@ commit(rewriting *w)
         return err(rc, "merge");
     }
     p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);
+    part_changed(p, w->series);
     return E_OK;
 }
 

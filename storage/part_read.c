@@ -12,6 +12,9 @@
  *
  * Who asks for many series asks in the order of their numbers, and over a few days: an iterator a day stays where it is
  * for the next series, which is a step away.
+ *
+ * A query actor keeps what it has read of short ranges (days.h): as long as ingest says that the chunks of a series have
+ * not changed, neither keys nor bytes are looked at again.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,11 +23,13 @@
 #include "proto/err.h"
 #include "proto/log.h"
 #include "proto/world.h"
+#include "storage/days.h"
 #include "storage/part_inner.h"
 
 enum {
     BAD_BLOCKS_MAX = 100, /* a cursor: then the trouble is told instead of stepped over */
     STEPS_MAX = 6,        /* keys that are stepped over before a seek is cheaper */
+    KEPT_DAYS_MAX = 8,    /* of a range; longer ones are walked as they lie, which passes over days without data */
 };
 
 struct part_reader {
@@ -34,12 +39,19 @@ struct part_reader {
     bool     inside; /* the database is the owner's, which outlives it */
     uint64_t damaged;
     chunk_scratch *scratch; /* of all its cursors: one thread reads */
+    days          *days;    /* what is kept; NULL: nothing */
+    int64_t       *times;   /* scratch of columns */
+    double        *values;
     char     dir[FS_PATH_MAX];
 };
 
 struct chunk_cursor {
     part_reader   *reader;
     db_view        db;
+    bool           open;    /* the view is */
+    uint64_t       version; /* of the series; 0: nothing is kept */
+    uint64_t       seq;     /* that the view has to have */
+    uint32_t       kept_at; /* chunk of c->day that is next, where days are kept */
     uint32_t       series;
     int64_t        start_us, end_us;
     int64_t        day, last_day; /* 64 bits: a step behind the last possible day */
@@ -107,6 +119,9 @@ part_reader_close(part_reader **rp)
     else if (!r->inside)
         part_db_release(&r->db);
     chunk_scratch_free(&r->scratch);
+    days_free(&r->days);
+    free(r->times);
+    free(r->values);
     free(r);
     *rp = NULL;
 }
@@ -129,6 +144,16 @@ part_reader_reach(part_reader *r, uint64_t seq)
     return rocksdb_get_latest_sequence_number(db) >= seq ? E_OK : E_AGAIN;
 }
 
+void
+part_reader_keep(part_reader *r, uint64_t bytes)
+{
+    ASSERT(r->days == NULL);
+    r->days = days_new(bytes);
+    r->times = malloc(CHUNK_ROWS_MAX * sizeof *r->times);
+    r->values = malloc(CHUNK_ROWS_MAX * sizeof *r->values);
+    ASSERT(r->times != NULL && r->values != NULL);
+}
+
 uint64_t
 part_reader_damaged(const part_reader *r)
 {
@@ -148,6 +173,17 @@ chunk_cursor_seek(chunk_cursor *c, uint32_t number, int64_t start_us, int64_t en
     c->placed = false;
     c->given = false;
     c->bad_blocks = 0;
+    c->version = 0;
+    c->kept_at = 0;
+}
+
+void
+chunk_cursor_version(chunk_cursor *c, uint64_t version, uint64_t seq)
+{
+    bool few_days = c->last_day - c->day < KEPT_DAYS_MAX;
+
+    c->version = c->reader->days != NULL && few_days ? version : 0;
+    c->seq = seq;
 }
 
 int
@@ -155,16 +191,9 @@ chunk_cursor_open(chunk_cursor **out, part_reader *r, uint32_t number, int64_t s
                   int64_t end_us)
 {
     chunk_cursor *c = calloc(1, sizeof *c);
-    int           rc;
 
     ASSERT(c != NULL);
-    *out = NULL;
     c->reader = r;
-    rc = part_db_view_open(r->db, &c->db);
-    if (rc < 0) {
-        free(c);
-        return rc;
-    }
     chunk_cursor_seek(c, number, start_us, end_us);
     *out = c;
     return E_OK;
@@ -177,7 +206,8 @@ chunk_cursor_close(chunk_cursor **cp)
 
     if (c == NULL)
         return;
-    part_db_view_close(&c->db);
+    if (c->open)
+        part_db_view_close(&c->db);
     free(c);
     *cp = NULL;
 }
@@ -248,11 +278,27 @@ go_to_day(chunk_cursor *c)
     return E_OK;
 }
 
+/* The moment that it sees begins here. */
+static int
+open_view(chunk_cursor *c)
+{
+    int rc = part_reader_reach(c->reader, c->seq);
+
+    if (rc == E_OK)
+        rc = part_db_view_open(c->reader->db, &c->db);
+    c->open = rc == E_OK;
+    return rc;
+}
+
 bool
 chunk_cursor_day_before(chunk_cursor *c, uint32_t number, int64_t *day)
 {
     bool there = false;
 
+    if (!c->open && open_view(c) < 0) {
+        err_clear();
+        return false;
+    }
     part_db_enter(c->reader->db);
     c->slot = 0;
     if (!c->db.gone && part_db_view_iter(&c->db, 0, PART_ROLLUPS) == E_OK) {
@@ -357,6 +403,10 @@ next_chunk(chunk_cursor *c)
 static int
 enter(chunk_cursor *c)
 {
+    int rc = c->open ? E_OK : open_view(c);
+
+    if (rc < 0)
+        return rc;
     part_db_enter(c->reader->db);
     if (!c->db.gone)
         return E_OK;
@@ -364,10 +414,100 @@ enter(chunk_cursor *c)
     return err(E_AGAIN, "the partition was opened anew");
 }
 
+/* ---- what is kept ---- */
+
+/* All of c->day as it lies.  1: it is not to be kept, something of it could not be read. */
+static int
+read_day(chunk_cursor *c, kept_day *to)
+{
+    int64_t  start_us = c->start_us, end_us = c->end_us, number = c->day, last_day = c->last_day;
+    uint64_t damaged = c->reader->damaged;
+    int      rc;
+
+    c->start_us = c->day * KEY_DAY_US;
+    c->end_us = (c->day + 1) * KEY_DAY_US;
+    c->last_day = c->day;
+    c->placed = c->given = false;
+    while ((rc = next_chunk(c)) == 1)
+        day_add(to, &c->at);
+    c->start_us = start_us;
+    c->end_us = end_us;
+    c->day = number;
+    c->last_day = last_day;
+    c->placed = c->given = false;
+    return rc < 0 ? rc : c->reader->damaged != damaged;
+}
+
+static int
+keep_day(chunk_cursor *c, kept_day **out)
+{
+    days *d = c->reader->days;
+    kept_day  *of = days_find(d, c->series, (int32_t)c->day, c->version);
+    kept_day  *made;
+    int   rc = E_OK;
+
+    if (of == NULL) {
+        if ((rc = enter(c)) < 0)
+            return rc;
+        made = day_new(c->series, (int32_t)c->day, c->version);
+        rc = read_day(c, made);
+        part_db_leave(c->reader->db);
+        if (rc == E_OK)
+            of = days_add(d, &made);
+        else
+            day_free(&made);
+    }
+    *out = of;
+    return rc;
+}
+
+static void
+give_kept(chunk_cursor *c, const day_chunk *k)
+{
+    c->at.whole = k->whole;
+    c->at.bare = k->bare;
+    c->at.hours = k->hours;
+    if (k->hours > 0)
+        memcpy(c->at.hour, k->hour, k->hours * sizeof *k->hour);
+    c->given = true;
+}
+
+/* As next_chunk(); 2: from here on as it lies. */
+static int
+next_kept(chunk_cursor *c)
+{
+    for (; c->day <= c->last_day; c->day++, c->kept_at = 0) {
+        kept_day *of;
+        int  rc = keep_day(c, &of);
+
+        if (rc != E_OK)
+            return rc < 0 ? rc : 2;
+        while (c->kept_at < of->count && of->chunk[c->kept_at].whole.first_us < c->end_us) {
+            const day_chunk *k = &of->chunk[c->kept_at++];
+
+            if (k->whole.last_us < c->start_us)
+                continue;
+            give_kept(c, k);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int
 chunk_cursor_next(chunk_cursor *c, chunk_summary *s)
 {
-    int rc = enter(c);
+    int rc = c->version != 0 ? next_kept(c) : 2;
+
+    if (rc == 1)
+        *s = c->at.whole;
+    if (rc != 2)
+        return rc;
+    if (c->version != 0) {
+        c->version = 0;
+        c->placed = c->given = false;
+    }
+    rc = enter(c);
 
     if (rc < 0)
         return rc;
@@ -387,11 +527,12 @@ chunk_cursor_rollup(const chunk_cursor *c)
 
 /* Fits the chunk what its rollup says? */
 static int
-decode(chunk_cursor *c, view chunk, const chunk_summary *s, int64_t *times, double *values)
+decode(chunk_cursor *c, view chunk, const chunk_summary *s, int64_t *times, double *values, int32_t *decimals)
 {
     chunk_info i;
     int        rc = chunk_read(chunk, &i);
 
+    *decimals = rc == E_OK ? i.decimals : -1;
     if (rc == E_OK && (i.count != s->count || i.first_us != s->first_us))
         rc = err(E_BAD, "a chunk under another's key");
     if (c->reader->scratch == NULL)
@@ -403,8 +544,8 @@ decode(chunk_cursor *c, view chunk, const chunk_summary *s, int64_t *times, doub
     return rc;
 }
 
-int
-chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, double *values)
+static int
+read_rows(chunk_cursor *c, const chunk_summary *s, int64_t *times, double *values, int32_t *decimals)
 {
     rocksdb_pinnableslice_t *found = NULL;
     uint8_t                  key[KEY_CHUNK_LEN];
@@ -419,7 +560,7 @@ chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, do
         size_t      len;
         const char *value = rocksdb_pinnableslice_value(found, &len);
 
-        rc = decode(c, view_of(value, len), s, times, values);
+        rc = decode(c, view_of(value, len), s, times, values, decimals);
         rocksdb_pinnableslice_destroy(found);
     }
     if (rc == E_BAD) {
@@ -427,6 +568,51 @@ chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, do
     }
     part_db_leave(c->reader->db);
     return rc;
+}
+
+int
+chunk_cursor_rows_of(chunk_cursor *c, const chunk_summary *s, int64_t *times, double *values)
+{
+    int32_t decimals;
+    int     rc = read_rows(c, s, times, values, &decimals);
+
+    /* Of a day that was kept for a while it may have been merged since. */
+    return rc == E_NOTFOUND && c->version != 0 ? err(E_AGAIN, "a chunk was merged meanwhile") : rc;
+}
+
+/* A chunk that is gone was merged since its day was read: the day is read again, by whoever starts again. */
+static int
+gone(chunk_cursor *c, kept_day *of)
+{
+    err_clear();
+    days_forget(c->reader->days, of);
+    return err(E_AGAIN, "a chunk was merged meanwhile");
+}
+
+int
+chunk_cursor_columns(chunk_cursor *c, const chunk_summary *s, const columns **out)
+{
+    part_reader *r = c->reader;
+    kept_day         *of = c->version == 0 ? NULL : days_find(r->days, c->series, (int32_t)key_day(s->first_us), c->version);
+    day_chunk   *k = of == NULL ? NULL : day_chunk_of(of, s);
+    columns     *made;
+    int32_t      decimals = -1;
+    int          rc = E_OK;
+
+    *out = NULL;
+    if (k == NULL || k->bare)
+        return E_OK;
+    if (k->columns == NULL) {
+        rc = read_rows(c, s, r->times, r->values, &decimals);
+        if (rc == E_NOTFOUND)
+            return gone(c, of);
+        if (rc < 0)
+            return rc;
+        made = columns_new(r->times, r->values, s->count, decimals);
+        days_set_columns(r->days, of, k, &made);
+    }
+    *out = k->columns;
+    return E_OK;
 }
 
 int

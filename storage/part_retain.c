@@ -254,6 +254,7 @@ drop_day(part *p, enum part_family family, int32_t day)
 
 typedef struct group {
     part                 *p;
+    uint32_t              number; /* of the series */
     rocksdb_writebatch_t *batch;
     chunk_cursor         *cursor;
     int64_t              *times;
@@ -368,6 +369,7 @@ write_group(group *g)
         return err(rc, "retention");
     }
     p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);
+    part_changed(p, g->number);
     p->retained_readings += g->readings;
     p->retain_did = true;
     return E_OK;
@@ -394,7 +396,7 @@ retain_group(part *p, uint32_t number, int32_t day, const limits *l)
 {
     part_reader *r = part_reader_inside(p);
     bool         reduce = day >= l->rollups;
-    group        g = { .p = p, .batch = rocksdb_writebatch_create() };
+    group        g = { .p = p, .number = number, .batch = rocksdb_writebatch_create() };
     int          rc = chunk_cursor_open(&g.cursor, r, number, 0, 0);
 
     g.times = malloc(CHUNK_ROWS_MAX * sizeof *g.times);
@@ -433,8 +435,10 @@ drop_all(part *p, int32_t day)
 {
     int rc = drop_day(p, PART_CHUNKS, day);
 
+    part_changed_all(p);
     if (rc == E_OK)
         rc = drop_day(p, PART_ROLLUPS, day);
+    part_changed_all(p);
     if (rc < 0)
         return rc;
     p->sealed_seq = rocksdb_get_latest_sequence_number(p->rocks->db);

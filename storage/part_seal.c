@@ -279,6 +279,7 @@ drop_sealed(sealing *s)
 
         r->sealed_lsn = d->last_lsn;
         r->head = 0;
+        part_changed(p, d->series);
         heads_drop(p->heads, s->at[i]);
     }
     for (uint32_t i = 0; i < s->stored; i++)

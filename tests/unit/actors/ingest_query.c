@@ -119,14 +119,14 @@ typedef struct front {
 static front the;
 
 static void
-take_result(const ak_msg *m)
+take_record(view record)
 {
     result_head    h;
     result_series  s;
     answer_series *a = the.series > 0 ? &the.at[the.series - 1] : NULL;
-    const uint8_t *at = (const uint8_t *)m->body + sizeof h;
+    const uint8_t *at = record.at + sizeof h;
 
-    memcpy(&h, m->body, sizeof h);
+    memcpy(&h, record.at, sizeof h);
     if (h.kind == RESULT_SERIES) {
         CHECK(the.series < SERIES);
         a = &the.at[the.series++];
@@ -144,6 +144,18 @@ take_result(const ak_msg *m)
     } else {
         the.rc = h.rc;
         the.done = true;
+    }
+}
+
+static void
+take_result(const ak_msg *m)
+{
+    for (view left = view_of(m->body, m->len); left.len > 0;) {
+        size_t len = result_record_len(left);
+
+        CHECK(len > 0);
+        take_record(view_of(left.at, len));
+        left = view_of(left.at + len, left.len - len);
     }
 }
 
