@@ -16,6 +16,7 @@ enum {
 };
 #define ONE_MAX ((size_t)64 << 20)  /* bytes of one answer */
 #define ALL_MAX ((size_t)256 << 20) /* of all */
+#define SUMS_MAX ((size_t)32 << 20) /* that are kept for the next question */
 _Static_assert(FEW * sizeof(head_row) <= sizeof(chunk_summary), "fewer rows are shorter");
 
 static const size_t record_lens[HEAD_END + 1] = {
@@ -104,46 +105,63 @@ first_at(const head_row *rows, uint32_t count, int64_t until_us)
     return low;
 }
 
-/* Where the piece that rows[from] begins has ended. */
-static uint32_t
-piece_end(const head_view *v, uint32_t from, int64_t sum_us)
+/* What of a run of rows lies in the range that was asked for. */
+static head_view
+within(const head_view *v, uint32_t from, uint32_t count, const heads_ask *a)
 {
-    int64_t end = v->rows[from].time_us / sum_us * sum_us + sum_us;
+    const head_row *rows = v->rows + from;
+    uint32_t        skip = first_at(rows, count, a->start_us), until = first_at(rows, count, a->end_us);
 
-    return from + 1 + first_at(v->rows + from + 1, v->count - from - 1, end);
+    return (head_view){ .rows = rows + skip, .count = until > skip ? until - skip : 0 };
 }
 
-/* Runs of many rows within a multiple of sum_us. */
-static void
-gather_sums(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
+static head_view
+run_of(const head_view *v, uint32_t from, const chunk_summary *sum, const heads_ask *a)
 {
-    piece p = { .s = s, .series = series, .kind = HEAD_SUMS };
+    if (sum->last_us < a->start_us || sum->first_us >= a->end_us)
+        return (head_view){ 0 };
+    if (sum->first_us >= a->start_us && sum->last_us < a->end_us)
+        return (head_view){ .rows = v->rows + from, .count = sum->count };
+    return within(v, from, sum->count, a);
+}
 
-    for (uint32_t from = 0, to; from < v->count; from = to) {
-        chunk_summary sum;
+/* Of each run of rows within a multiple of sum_us its figures, or the rows where they are few. */
+static void
+gather_runs(ingest *in, heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
+{
+    piece                sums = { .s = s, .series = series, .kind = HEAD_SUMS };
+    piece                rows = { .s = s, .series = series, .kind = HEAD_ROWS, .lsn = v->first_lsn };
+    uint32_t             count, few = 0;
+    const chunk_summary *of = head_sums_of(in->head_sums, series, v, a->sum_us, a->with_spread, &count);
 
-        to = piece_end(v, from, a->sum_us);
-        if (to - from <= FEW)
+    for (uint32_t i = 0, at = 0; i < count; at += of[i++].count) {
+        head_view     run = run_of(v, at, &of[i], a);
+        chunk_summary sum = of[i];
+
+        few += run.count <= FEW;
+        if (run.count <= FEW)
             continue;
-        sum = rollup_sum(v->rows + from, to - from, a->with_spread);
+        if (run.count < sum.count)
+            sum = rollup_sum(run.rows, run.count, a->with_spread);
         sum.lsn = UINT64_MAX; /* newer than all that was erased */
-        put_record(&p, &sum);
+        put_record(&sums, &sum);
+    }
+    for (uint32_t i = 0, at = 0; i < count && few > 0; at += of[i++].count) {
+        head_view run = run_of(v, at, &of[i], a);
+
+        for (uint32_t n = 0; n < run.count && run.count <= FEW; n++)
+            put_record(&rows, &run.rows[n]);
     }
 }
 
-/* The others, or all. */
 static void
 gather_rows(heads_stream *s, uint32_t series, const head_view *v, const heads_ask *a)
 {
-    piece p = { .s = s, .series = series, .kind = HEAD_ROWS, .lsn = v->first_lsn };
+    piece     p = { .s = s, .series = series, .kind = HEAD_ROWS, .lsn = v->first_lsn };
+    head_view run = within(v, 0, v->count, a);
 
-    for (uint32_t from = 0, to; from < v->count; from = to) {
-        to = a->sum_us > 0 ? piece_end(v, from, a->sum_us) : v->count;
-        if (a->sum_us > 0 && to - from > FEW)
-            continue;
-        for (uint32_t i = from; i < to; i++)
-            put_record(&p, &v->rows[i]);
-    }
+    for (uint32_t i = 0; i < run.count; i++)
+        put_record(&p, &run.rows[i]);
 }
 
 static void
@@ -172,16 +190,10 @@ gather_series(ingest *in, heads_stream *s, uint32_t series, const heads_ask *a)
     if (v.count == 0)
         return;
     v = part_head_by_time(in->part, series);
-    uint32_t from = first_at(v.rows, v.count, a->start_us);
-
-    v.count = first_at(v.rows, v.count, a->end_us);
-    v.count -= from < v.count ? from : v.count;
-    v.rows += from;
-    if (v.count == 0)
-        return;
     if (a->sum_us > 0)
-        gather_sums(s, series, &v, a);
-    gather_rows(s, series, &v, a);
+        gather_runs(in, s, series, &v, a);
+    else
+        gather_rows(s, series, &v, a);
 }
 
 /* E_LIMIT, E_AGAIN: more than one answer, or all of them, may hold. */
@@ -259,6 +271,8 @@ ingest__on_heads(ak *k, void *self, const ak_msg *m)
     uint32_t     *series;
     int           rc;
 
+    if (in->head_sums == NULL)
+        in->head_sums = head_sums_new(SUMS_MAX);
     memcpy(&a, m->body, sizeof a);
     if (a.series_count > (m->len - sizeof a) / sizeof *series || a.sum_us < 0)
         return AK_BAD;
@@ -318,6 +332,7 @@ ingest__on_cancel(ak *k, void *self, const ak_msg *m)
 void
 ingest__close_heads(ingest *in)
 {
+    head_sums_free(&in->head_sums);
     for (uint32_t i = 0; i < STREAMS_MAX; i++)
         if (in->streams[i].used)
             drop(in, &in->streams[i]);

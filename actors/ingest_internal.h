@@ -11,6 +11,7 @@
 #define HALTLESS_ACTORS_INGEST_INTERNAL_H
 
 #include "actors/ak.h"
+#include "actors/head_sums.h"
 #include "actors/rules.h"
 #include "storage/part.h"
 #include "transport/board.h"
@@ -130,6 +131,7 @@ typedef struct ingest {
 
     heads_stream streams[STREAMS_MAX];
     size_t       streams_len;
+    head_sums   *head_sums; /* made by the first question */
 
     part_stats last; /* what the counters have seen */
 } ingest;

@@ -328,6 +328,7 @@ heads_erase(heads *h, uint32_t at, int64_t from_us, int64_t to_us)
         if (d->rows[i].time_us < from_us || d->rows[i].time_us >= to_us)
             d->rows[kept++] = d->rows[i];
     shrink(h, d, kept);
+    d->changes++;
     return kept;
 }
 
@@ -340,6 +341,7 @@ heads_replace(heads *h, uint32_t at, const head_row *rows, uint32_t count)
     memcpy(d->rows, rows, count * sizeof *rows);
     shrink(h, d, count);
     d->ordered = count;
+    d->changes++;
 }
 
 bool

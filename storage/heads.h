@@ -24,7 +24,7 @@ typedef struct head {
     uint32_t  ripe_before, ripe_after; /* while ripe */
     head_row *rows;
     uint32_t  ordered; /* so many rows from the first have increasing times */
-    uint32_t  spare;
+    uint32_t  changes; /* how often rows went, or came into another order */
 } head;
 _Static_assert(sizeof(head) == 64, "one cache line");
 

@@ -108,7 +108,7 @@ part_head(const part *p, uint32_t number)
     if (number == 0 || number > series_count(p->map) || series_at(p->map, number)->head == 0)
         return (head_view){ 0 };
     d = heads_at(p->heads, series_at(p->map, number)->head);
-    return (head_view){ d->rows, d->count, d->first_lsn };
+    return (head_view){ d->rows, d->count, d->changes, d->first_lsn };
 }
 
 head_view

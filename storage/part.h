@@ -140,6 +140,7 @@ NODISCARD int part_end_sync(part *p);
 typedef struct head_view {
     const head_row *rows;
     uint32_t        count;
+    uint32_t        changes; /* as long as it is the same, and first_lsn, rows have only been added at the end */
     uint64_t        first_lsn;
 } head_view;
 head_view part_head(const part *p, uint32_t series);
