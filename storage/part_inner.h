@@ -125,7 +125,7 @@ struct part {
     bool         showing_kept; /* the first of them */
     uint64_t     sealed_seq;
     uint64_t     version_base; /* part_version.c */
-    uint32_t    *stamps, stamp_room, stamp, all_stamp;
+    uint32_t    *stamps, stamp_room, last_stamp, all_stamp;
     part_block   building;
     uuid         generation; /* of `applied` */
     journal_mark applied[JOURNAL_MARKS_MAX];

@@ -15,7 +15,7 @@ begin(part *p)
     if (the_world->chance(&p->version_base, sizeof p->version_base) < 0)
         p->version_base = 0; /* nobody can keep anything: see part_version() */
     p->version_base >>= 1; /* it never runs over */
-    p->stamp = p->all_stamp = 1;
+    p->last_stamp = p->all_stamp = 1;
     if (p->stamps != NULL)
         memset(p->stamps, 0, p->stamp_room * sizeof *p->stamps);
 }
@@ -23,9 +23,9 @@ begin(part *p)
 static uint32_t
 next_stamp(part *p)
 {
-    if (p->stamp == 0 || p->stamp == UINT32_MAX)
+    if (p->last_stamp == 0 || p->last_stamp == UINT32_MAX)
         begin(p);
-    return ++p->stamp;
+    return ++p->last_stamp;
 }
 
 void
@@ -59,7 +59,7 @@ part_version(part *p, uint32_t number)
 {
     uint32_t stamp = number < p->stamp_room ? p->stamps[number] : 0;
 
-    if (p->stamp == 0)
+    if (p->last_stamp == 0)
         begin(p);
     if (p->version_base == 0 || p->broken < 0)
         return 0;
