@@ -139,7 +139,8 @@ alert__load(alert *a)
 static void
 put(saving *s, const void *from, size_t len)
 {
-    memcpy(s->bytes + s->len, from, len);
+    if (len > 0) /* from may be NULL: no alerts are open */
+        memcpy(s->bytes + s->len, from, len);
     s->len += len;
 }
 
