@@ -75,7 +75,7 @@ series_of(alert *a, uint16_t part, uint32_t no)
     w->seq = a->rules.seq + 1;
     w->machine = s.machine;
     w->tenant = s.tenant;
-    w->first = ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), &w->count);
+    ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), s.machine, w->run);
     return w;
 }
 
@@ -151,7 +151,7 @@ alert__has_room(alert *a, uint16_t part, uint32_t series)
 {
     const watched_series *w = series_of(a, part, series);
 
-    return w == NULL || alert__turns_room(a) >= w->count || alert__turns_room(a) == TURNS_MAX;
+    return w == NULL || alert__turns_room(a) >= w->run[0].count + w->run[1].count || alert__turns_room(a) == TURNS_MAX;
 }
 
 void
@@ -162,9 +162,10 @@ alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn)
 
     if (w == NULL)
         return;
-    for (uint32_t i = w->first; i < w->first + w->count; i++)
-        if (alert__applies(a, &a->rules.rules[i].rule, w->machine, &machine_us))
-            judge(a, &a->rules.rules[i], w->machine, machine_us, row, alert__row_pos(lsn));
+    for (const rule_run *run = w->run; run < w->run + RULE_RUNS; run++)
+        for (uint32_t i = run->first; i < run->first + run->count; i++)
+            if (alert__applies(a, &a->rules.rules[i].rule, w->machine, &machine_us))
+                judge(a, &a->rules.rules[i], w->machine, machine_us, row, alert__row_pos(lsn));
 }
 
 static ak_verdict

@@ -73,7 +73,7 @@ typedef struct status_slot {
 typedef struct watched_series {
     uint64_t seq; /* plus 1; 0: not looked up */
     uint32_t machine, tenant;
-    uint32_t first, count;
+    rule_run run[RULE_RUNS];
 } watched_series;
 
 typedef struct watched_part {

@@ -139,27 +139,34 @@ has_new_rule(alert *a)
 }
 
 static void
-expect_series(alert *a, uint16_t part, uint32_t no)
+expect_run(alert *a, const rule_run *run, uint32_t machine)
 {
-    board       *b = ak_board(a->k);
-    board_series s;
-    uint32_t     first, count = 0;
-    int64_t      machine_us;
-
-    if (!table_read(board_table(b, BOARD_SERIES, part), no, &s))
-        return;
-    first = ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), &count);
-    for (uint32_t i = first; i < first + count; i++) {
+    for (uint32_t i = run->first; i < run->first + run->count; i++) {
         const board_rule *r = &a->rules.rules[i].rule;
         alert_state      *state;
+        int64_t           machine_us;
 
-        if (r->type != RULE_NO_DATA || !alert__applies(a, r, s.machine, &machine_us) ||
-            (state = alert__state(a, r->no, s.machine)) == NULL)
+        if (r->type != RULE_NO_DATA || !alert__applies(a, r, machine, &machine_us) ||
+            (state = alert__state(a, r->no, machine)) == NULL)
             continue;
         if (state->s.since_us == 0)
             state->s.since_us = ak_wall_us(a->k);
         expect(a, r, state);
     }
+}
+
+static void
+expect_series(alert *a, uint16_t part, uint32_t no)
+{
+    board       *b = ak_board(a->k);
+    board_series s;
+    rule_run     run[RULE_RUNS];
+
+    if (!table_read(board_table(b, BOARD_SERIES, part), no, &s))
+        return;
+    ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), s.machine, run);
+    for (uint32_t i = 0; i < RULE_RUNS; i++)
+        expect_run(a, &run[i], s.machine);
 }
 
 void

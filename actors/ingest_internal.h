@@ -42,6 +42,8 @@ typedef struct series_slot {
     uint32_t shown; /* number of the commit that changed it last */
     uint32_t watch_seq; /* rules_seq at which `watched` was found, plus 1 */
     bool     watched;
+    bool     hot;       /* the last row handed on was not at rest (rule_bounds) */
+    uint32_t bounds;    /* in bounds[], + 1; 0: none yet */
     board_latest latest;
 } series_slot;
 
@@ -122,6 +124,8 @@ typedef struct ingest {
     uint32_t      idle;   /* times that it found nothing new since */
 
     ruleset  rules;
+    rule_bounds *bounds; /* of series that are, or were, watched */
+    uint32_t bounds_count, bounds_room;
     watch    watch;
     feed    *fronts;
     uint16_t front_count;
@@ -154,6 +158,7 @@ void       ingest__open_watch(ingest *in); /* the partition is open */
 void       ingest__close_watch(ingest *in);
 void       ingest__refresh_rules(ingest *in);
 void       ingest__look_at_rules(ingest *in, uint32_t no, series_slot *s); /* s->watched by the rules of now */
+bool       ingest__is_wanted(const ingest *in, series_slot *s, bool is_newest, double value); /* of a watched one */
 void       ingest__watch_row(ingest *in, const reading_row *r, uint64_t lsn);
 void       ingest__watch_send(ingest *in); /* the commit's last row was seen */
 void       ingest__watch_second(ingest *in);

@@ -279,9 +279,10 @@ show_row(void *ctx, uint32_t no, const head_row *row, uint64_t lsn)
     series_slot  *s = &in->series[no];
     machine_slot *m = &in->machines[s->machine];
     reading_row   r = { .series = no, .time_us = row->time_us, .value = row->value };
+    bool          is_newest = row->time_us >= s->latest.time_us;
 
     in->rows_shown++;
-    if (row->time_us >= s->latest.time_us) {
+    if (is_newest) {
         s->latest = (board_latest){ .time_us = row->time_us, .value = row->value, .lsn = lsn };
         if (s->shown != in->commit)
             push_number(&in->shown_series, no);
@@ -296,7 +297,7 @@ show_row(void *ctx, uint32_t no, const head_row *row, uint64_t lsn)
     }
     if (UNLIKELY(s->watch_seq != (uint32_t)in->rules.seq + 1))
         ingest__look_at_rules(in, no, s);
-    if (UNLIKELY(s->watched))
+    if (UNLIKELY(s->watched) && ingest__is_wanted(in, s, is_newest, row->value))
         ingest__watch_row(in, &r, lsn);
     if (UNLIKELY(in->live))
         feed_fronts(in, s->tenant, &r, lsn);

@@ -7,7 +7,8 @@
  * Nobody here waits for the alert actor.  What it missed (a shed message, a crash on either side) it sees by `after`, and
  * asks for; a piece of an answer is bounded.  While it has not said how far it is, the position is said again, so that
  * a crossing in the last rows before a silence is not overlooked.  "Watched" is by the rules of now: rows that no rule
- * can want may be left out of both ways alike.
+ * can want may be left out of both ways alike.  Of a commit, rows between the tightest bounds of their series are left
+ * out as well (rule_bounds); the journal's all come: they make the same turns.
  */
 #include "actors/ingest_internal.h"
 
@@ -34,20 +35,53 @@ ingest__refresh_rules(ingest *in)
     err_clear();
 }
 
-/* Any live rule on the metric of that series counts; the alert actor looks closer. */
+static rule_bounds *
+bounds_of(ingest *in, series_slot *s)
+{
+    if (s->bounds == 0) {
+        if (in->bounds_count == in->bounds_room) {
+            in->bounds_room = in->bounds_room == 0 ? 256 : in->bounds_room * 2;
+            in->bounds = realloc(in->bounds, in->bounds_room * sizeof *in->bounds);
+            ASSERT(in->bounds != NULL);
+        }
+        s->bounds = ++in->bounds_count;
+    }
+    return &in->bounds[s->bounds - 1];
+}
+
+/* Any live rule on the metric of that series and machine counts; whether the machine is in a rule's group is for the
+ * alert actor to see. */
 void
 ingest__look_at_rules(ingest *in, uint32_t no, series_slot *s)
 {
     board       *b = ak_board(in->k);
     board_series r;
-    uint32_t     count = 0;
+    rule_run     run[RULE_RUNS];
+    rule_bounds *bounds;
 
     s->watched = false;
+    s->hot = true;
     s->watch_seq = (uint32_t)in->rules.seq + 1;
     if (in->rules.count == 0 || !table_read(board_table(b, BOARD_SERIES, in->number), no, &r))
         return;
-    (void)ruleset_find(&in->rules, s->tenant, board_string(b, BOARD_SERIES, in->number, r.metric), &count);
-    s->watched = count > 0;
+    ruleset_find(&in->rules, s->tenant, board_string(b, BOARD_SERIES, in->number, r.metric), s->machine, run);
+    s->watched = run[0].count + run[1].count > 0;
+    if (!s->watched)
+        return;
+    bounds = bounds_of(in, s);
+    rule_bounds_init(bounds);
+    for (const rule_run *u = run; u < run + RULE_RUNS; u++)
+        for (uint32_t i = u->first; i < u->first + u->count; i++)
+            rule_bounds_add(bounds, &in->rules.rules[i].rule, in->rules.rules[i].count);
+}
+
+/* Can any of its rules make something of that row?  is_newest: no row of the series before it is newer. */
+bool
+ingest__is_wanted(const ingest *in, series_slot *s, bool is_newest, double value)
+{
+    const rule_bounds *b = &in->bounds[s->bounds - 1];
+
+    return b->every || (is_newest && rule_bounds_want(b, &s->hot, value));
 }
 
 /* ---- what the journal must hold ---- */
@@ -321,5 +355,6 @@ ingest__close_watch(ingest *in)
 {
     free(in->watch.body);
     free(in->watch.caught);
+    free(in->bounds);
     part_again_free(&in->watch.replay);
 }

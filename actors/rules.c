@@ -332,6 +332,40 @@ rule_due_us(const board_rule *rule, const rule_state *s)
     return silent_us > cooled_us ? silent_us : cooled_us;
 }
 
+/* ---- bounds ---- */
+void
+rule_bounds_init(rule_bounds *b)
+{
+    *b = (rule_bounds){ INFINITY, -INFINITY, INFINITY, -INFINITY, false };
+}
+
+void
+rule_bounds_add(rule_bounds *b, const board_rule *rule, uint32_t conditions)
+{
+    bool above = rule->op == CMP_GT || rule->op == CMP_GTE, below = rule->op == CMP_LT || rule->op == CMP_LTE;
+
+    if (rule->type != RULE_THRESHOLD || conditions > 0 || (!above && !below)) {
+        b->every = true;
+    } else if (above) {
+        b->high = fmin(b->high, rule->threshold);
+        b->rest_high = fmin(b->rest_high, fmin(rule->threshold, rule->clear_threshold));
+    } else {
+        b->low = fmax(b->low, rule->threshold);
+        b->rest_low = fmax(b->rest_low, fmax(rule->threshold, rule->clear_threshold));
+    }
+}
+
+bool
+rule_bounds_want(const rule_bounds *b, bool *hot, double value)
+{
+    if (b->every)
+        return true;
+    if (!*hot && value < b->high && value > b->low)
+        return false;
+    *hot = !(value < b->rest_high && value > b->rest_low);
+    return true;
+}
+
 /* ---- the live rules ---- */
 
 typedef struct entry {
@@ -359,6 +393,8 @@ compare_entries(const void *x, const void *y)
     const entry *a = x, *b = y;
     int          c = compare_keys(a->live.rule.tenant, a->metric, b->live.rule.tenant, b->metric);
 
+    if (c == 0)
+        c = (a->live.rule.machine > b->live.rule.machine) - (a->live.rule.machine < b->live.rule.machine);
     return c != 0 ? c : (a->live.rule.no > b->live.rule.no) - (a->live.rule.no < b->live.rule.no);
 }
 
@@ -474,14 +510,17 @@ ruleset_free(ruleset *set)
 
 /* The first index that is not below the key (or, past: that is above it). */
 static uint32_t
-bound(const ruleset *set, uint32_t tenant, view metric, bool past)
+bound(const ruleset *set, uint32_t tenant, view metric, uint32_t machine, bool past)
 {
     uint32_t low = 0, high = set->count;
 
     while (low < high) {
-        uint32_t mid = low + (high - low) / 2;
-        int      c = compare_keys(set->rules[mid].rule.tenant, set->metrics[mid], tenant, metric);
+        uint32_t          mid = low + (high - low) / 2;
+        const board_rule *r = &set->rules[mid].rule;
+        int               c = compare_keys(r->tenant, set->metrics[mid], tenant, metric);
 
+        if (c == 0)
+            c = (r->machine > machine) - (r->machine < machine);
         if (c < 0 || (past && c == 0))
             low = mid + 1;
         else
@@ -490,11 +529,13 @@ bound(const ruleset *set, uint32_t tenant, view metric, bool past)
     return low;
 }
 
-uint32_t
-ruleset_find(const ruleset *set, uint32_t tenant, view metric, uint32_t *count)
+void
+ruleset_find(const ruleset *set, uint32_t tenant, view metric, uint32_t machine, rule_run out[RULE_RUNS])
 {
-    uint32_t first = bound(set, tenant, metric, false);
+    const uint32_t machines[RULE_RUNS] = { 0, machine };
 
-    *count = bound(set, tenant, metric, true) - first;
-    return first;
+    for (uint32_t i = 0; i < RULE_RUNS; i++) {
+        out[i].first = bound(set, tenant, metric, machines[i], false);
+        out[i].count = bound(set, tenant, metric, machines[i], true) - out[i].first;
+    }
 }

@@ -84,7 +84,28 @@ enum rule_turn rule_silent(const board_rule *rule, rule_state *s, int64_t now_us
 /* no_data, while it is not open: when it opens, unless a reading comes. */
 int64_t rule_due_us(const board_rule *rule, const rule_state *s);
 
-/* ---- the live rules, found by tenant and metric ---- */
+/* ---- which readings of a series can matter to any of its rules ----
+ *
+ *   value ^  ########################   high: a rule breaks
+ *         |  .......................    until it comes to rest: handed on after one that did
+ *         |                             at rest: nothing that can open, close or count
+ *         |  .......................
+ *         |  ########################   low
+ *
+ * Handing on what rule_bounds_wants() says, of readings that are no older than the series' newest, makes the same turns
+ * as handing on all of them: at rest nothing is open or holding, and one more reading at rest changes nothing. */
+typedef struct rule_bounds {
+    double high, low;           /* the tightest of all */
+    double rest_high, rest_low; /* between them every rule clears */
+    bool   every;               /* a rule looks at each reading: rates, averages, silence, other metrics, ==, != */
+} rule_bounds;
+
+void rule_bounds_init(rule_bounds *b);
+void rule_bounds_add(rule_bounds *b, const board_rule *rule, uint32_t conditions);
+/* *hot: the one before was handed on and was not at rest; true at first, and when the bounds have changed. */
+bool rule_bounds_want(const rule_bounds *b, bool *hot, double value);
+
+/* ---- the live rules, found by tenant, metric and machine ---- */
 typedef struct live_rule {
     board_rule            rule;
     const rule_condition *conditions; /* NULL: none */
@@ -93,7 +114,7 @@ typedef struct live_rule {
 } live_rule;
 
 typedef struct ruleset {
-    live_rule      *rules; /* sorted by tenant, then metric */
+    live_rule      *rules; /* sorted by tenant, then metric, then machine (0: any) */
     view           *metrics;
     rule_condition *conditions; /* of all of them */
     uint32_t        count;
@@ -103,7 +124,11 @@ typedef struct ruleset {
 /* Reads the board's live rules anew; on E_NOMEM the set is unchanged. */
 NODISCARD int ruleset_load(ruleset *set, const board *b);
 void ruleset_free(ruleset *set);
-/* The run of rules on that metric of that tenant: its first index; *count of them. */
-uint32_t ruleset_find(const ruleset *set, uint32_t tenant, view metric, uint32_t *count);
+typedef struct rule_run {
+    uint32_t first, count; /* indices in rules[] */
+} rule_run;
+enum { RULE_RUNS = 2 };
+/* The rules on that metric of that machine: those for any machine (or a group's), and its own. */
+void ruleset_find(const ruleset *set, uint32_t tenant, view metric, uint32_t machine, rule_run out[RULE_RUNS]);
 
 #endif

@@ -306,6 +306,7 @@ start(void **state)
     snprintf(path, sizeof path, "%s/board", rig_run_dir(r));
     CHECK_OK(board_open(&as_registry, path, REGISTRY));
     CHECK_OK(board_open(&as_ingest, path, INGEST));
+    board_say_filling(as_ingest, false);
     m.id.b[0] = 1;
     CHECK_OK(board_put_machine(as_registry, &m, VIEW_LIT("m"), VIEW_LIT("m"), (view){ 0 }));
     CHECK_OK(board_put_series(as_ingest, 0, SERIES, MACHINE, TENANT, VIEW_LIT("temperature"), VIEW_LIT("C")));

@@ -329,10 +329,103 @@ an_edit_forgets_what_was_gathered(void **state)
     CHECK_EQ(rule_judge_part(&r, NULL, 0, 0, &s, 8 * S, 200, &shown), RULE_OPENS);
 }
 
+/* ---- what is handed on ---- */
+
+static uint64_t dice;
+
+static uint64_t
+below(uint64_t n)
+{
+    dice = dice * 6364136223846793005ull + 1442695040888963407ull;
+    return (dice >> 33) % n;
+}
+
+/* Rules of any operator, hysteresis (also the wrong way round), duration and cooldown over few values, so that all of
+ * them meet. */
+static board_rule
+any_rule(uint32_t no)
+{
+    static const enum compare ops[] = { CMP_GT, CMP_GTE, CMP_LT, CMP_LTE };
+    board_rule r = rule_of(ops[below(4)], (double)below(10));
+
+    r.no = no;
+    r.clear_threshold = below(2) == 0 ? r.threshold : (double)below(10);
+    r.duration_s = below(3) == 0 ? (uint32_t)below(5) : 0;
+    r.cooldown_s = below(3) == 0 ? (uint32_t)below(8) : 0;
+    return r;
+}
+
+static void
+what_is_left_out_changes_no_turn(void **state)
+{
+    uint64_t rows = 0, handed = 0;
+
+    (void)state;
+    for (dice = 1; dice < 400000; dice += 100) {
+        uint64_t    seed = dice;
+        uint32_t    count = 1 + (uint32_t)below(4);
+        board_rule  r[4];
+        rule_state  full[4] = { 0 }, part[4] = { 0 };
+        rule_bounds b;
+        bool        hot = true;
+        int64_t     newest = INT64_MIN;
+
+        rule_bounds_init(&b);
+        for (uint32_t i = 0; i < count; i++) {
+            r[i] = any_rule(i + 1);
+            rule_bounds_add(&b, &r[i], 0);
+        }
+        CHECK(!b.every);
+        for (int64_t n = 0; n < 60; n++) {
+            int64_t time_us = (n - (below(6) == 0 ? (int64_t)below(6) : 0)) * S; /* some are late */
+            double  value = (double)below(10);
+            bool    wanted = time_us >= newest && rule_bounds_want(&b, &hot, value);
+
+            newest = time_us > newest ? time_us : newest;
+            rows++;
+            handed += wanted;
+            for (uint32_t i = 0; i < count; i++) {
+                enum rule_turn all = rule_judge(&r[i], &full[i], time_us, value);
+                enum rule_turn some = wanted ? rule_judge(&r[i], &part[i], time_us, value) : RULE_STAYS;
+
+                CHECK_EQ(all, some);
+                CHECK(full[i].open == part[i].open && full[i].holding == part[i].holding);
+                CHECK(!full[i].open || full[i].peak == part[i].peak);
+            }
+        }
+        dice = seed;
+    }
+    CHECK(handed < rows * 9 / 10 && handed > rows / 10);
+}
+
+static void
+a_rule_that_needs_every_reading_gets_it(void **state)
+{
+    board_rule  r[] = { rule_of(CMP_EQ, 5), rule_of(CMP_NE, 5), rule_of(CMP_GT, 5), rule_of(CMP_GT, 5), rule_of(CMP_GT, 5) };
+    rule_bounds b;
+    bool        hot = false;
+
+    (void)state;
+    r[2].type = RULE_RATE;
+    r[3].type = RULE_ANOMALY;
+    r[4].type = RULE_NO_DATA;
+    for (size_t i = 0; i < COUNT_OF(r); i++) {
+        rule_bounds_init(&b);
+        rule_bounds_add(&b, &r[i], 0);
+        CHECK(rule_bounds_want(&b, &hot, 0));
+    }
+    rule_bounds_init(&b);
+    r[0] = rule_of(CMP_GT, 5);
+    rule_bounds_add(&b, &r[0], 2); /* two conditions: each one's newest value counts */
+    CHECK(rule_bounds_want(&b, &hot, 0));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_is_left_out_changes_no_turn),
+        TEST(a_rule_that_needs_every_reading_gets_it),
         TEST(each_operator_compares_as_its_name_says),
         TEST(an_alert_opens_once_and_closes_when_the_condition_clears),
         TEST(an_open_alert_clears_at_the_clear_threshold),
