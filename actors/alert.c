@@ -1,7 +1,7 @@
 /* alert.c - judges watched readings by the rules, and derives each machine's status.
  *
  *   ingest.p --WATCHED--> rules --OPEN, CLOSE--> registry --EVENT--> fronts
- *   board: arrivals, open alerts --walk--> STATUS_CHANGED --^
+ *   board: arrivals, open alerts, time --> STATUS_CHANGED --^
  *
  * Exactly once: readings of a partition are judged in the order of their lsn and none is left out (alert_feed.c);
  * what is found out from them depends on nothing else; the file (alert_save.c) says up to where, with all that is known
@@ -218,7 +218,7 @@ on_timer(ak *k, void *self, const ak_msg *m)
         return AK_DONE;
     }
     if (a->loaded)
-        alert__walk(a);
+        alert__look_at_status(a);
     look_at_rules(a);
     if (a->loaded)
         alert__silences(a);
@@ -248,7 +248,7 @@ stop(ak *k, void *self)
     for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
         free(a->parts[p].series);
     free(a->turns);
-    free(a->status);
+    alert__status_free(a);
 }
 
 static int

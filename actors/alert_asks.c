@@ -282,8 +282,8 @@ alert__answered(alert *a, const ak_msg *m)
     } else if (ctx >= (uint8_t *)a->status_flying && ctx < (uint8_t *)(a->status_flying + STATUS_FLYING_MAX)) {
         changed = m->ctx;
         changed->used = false;
-        if (is_trouble(status)) /* the next walk sees the change again */
-            a->status[changed->machine] = changed->old_status;
+        if (is_trouble(status))
+            alert__status_refused(a, changed->machine, changed->old_status);
     }
     alert__asks_go(a);
 }

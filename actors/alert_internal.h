@@ -6,12 +6,13 @@
  *   alert_save.c    that, the cursors and the waiting transitions, over restarts
  *   alert_asks.c    transitions and status changes on their way to the registry
  *   alert_silence.c who has not been heard of
- *   alert_status.c  the walk over the machines
+ *   alert_status.c  each machine's status
  */
 #ifndef HALTLESS_ACTORS_ALERT_INTERNAL_H
 #define HALTLESS_ACTORS_ALERT_INTERNAL_H
 
 #include "actors/ak.h"
+#include "actors/deadlines.h"
 #include "actors/rules.h"
 #include "proto/pack.h"
 #include "transport/board.h"
@@ -33,12 +34,6 @@ typedef struct alert_state {
     bool       done_open;  /* and this is what they led to */
     rule_state s;
 } alert_state;
-
-/* A deadline of a no_data rule on a machine. */
-typedef struct silence {
-    int64_t  at_us;
-    uint32_t rule, machine;
-} silence;
 
 typedef struct alert_states {
     alert_state *at;
@@ -62,6 +57,18 @@ typedef struct turn_slot {
     bool waits; /* to be asked again */
     turn t;
 } turn_slot;
+
+enum { STATUS_UNKNOWN = 255 }; /* not looked at yet, or gone */
+typedef struct machine_watch {
+    int64_t due_us; /* when it is looked at again; 0: when it is put */
+    uint8_t status;
+} machine_watch;
+
+/* A walk over what was put on a table since the last one, in pieces. */
+typedef struct table_round {
+    uint64_t since, until;
+    uint32_t from; /* 0: between two */
+} table_round;
 
 typedef struct status_slot {
     bool     used;
@@ -126,16 +133,16 @@ typedef struct alert {
     turn_slot    flying[TURNS_FLYING_MAX];
     bool         retry_set;
     uint64_t     lost; /* readings that could not be judged */
-    uint8_t     *status; /* by machine; STATUS_UNKNOWN: not looked at yet */
-    uint32_t     status_room;
-    uint32_t     walk_at;
-    bool         walked;    /* once at least */
-    uint32_t     old_count; /* machines there were then */
+    machine_watch *watched; /* by machine number */
+    uint32_t     watched_room;
+    table_round  machines_round, arrivals_round[BOARD_PARTS_MAX];
+    deadlines    offline;
+    bool         has_looked; /* once at least */
+    uint32_t     old_count;  /* machines there were then */
     status_slot  status_flying[STATUS_FLYING_MAX];
     uint32_t     ticks;
     int64_t      started_us;
-    silence     *silence; /* a heap */
-    uint32_t     silences, silence_room;
+    deadlines    silences;
     uint32_t    *rule_at; /* by rule number: index in rules + 1 */
     uint32_t    *silence_version; /* by rule number: whose machines are expected already */
     uint32_t     rule_room;
@@ -192,8 +199,9 @@ void alert__silence_rules(alert *a); /* the rules were read anew */
 void alert__silences_free(alert *a);
 
 /* alert_status.c */
-enum { STATUS_UNKNOWN = 255 };
-void alert__walk(alert *a);
+void alert__look_at_status(alert *a); /* of machines that changed, or whose time has come */
+void alert__status_refused(alert *a, uint32_t machine, uint8_t old_status);
+void alert__status_free(alert *a);
 
 /* alert.c */
 void alert__log_error(const char *event);

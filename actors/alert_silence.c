@@ -1,6 +1,6 @@
 /* alert_silence.c - rules of type no_data: machines that should have been heard of, by deadline.
  *
- *   heap   [ since + duration | rule | machine ]   earliest first, one entry a silent-able pair
+ *   deadlines   [ since + duration | rule | machine ]   one entry a silent-able pair
  *
  * A reading only moves the pair's `since`; the entry is looked at when its time comes and goes back with the later
  * deadline.  So a million pairs cost what falls due, not a walk.  Time is the server's: what was silent while the server
@@ -13,50 +13,6 @@
 enum { LOOKS_A_TICK = 20000, BEHIND_US = 250000 };
 
 static void
-swap(silence *a, silence *b)
-{
-    silence was = *a;
-
-    *a = *b;
-    *b = was;
-}
-
-static void
-push(alert *a, int64_t at_us, uint32_t rule, uint32_t machine)
-{
-    uint32_t i = a->silences;
-
-    if (a->silences == a->silence_room) {
-        a->silence_room = a->silence_room == 0 ? 256 : a->silence_room * 2;
-        a->silence = realloc(a->silence, a->silence_room * sizeof *a->silence);
-        ASSERT(a->silence != NULL);
-    }
-    a->silence[a->silences++] = (silence){ at_us, rule, machine };
-    for (; i > 0 && a->silence[i].at_us < a->silence[(i - 1) / 2].at_us; i = (i - 1) / 2)
-        swap(&a->silence[i], &a->silence[(i - 1) / 2]);
-}
-
-static silence
-pop(alert *a)
-{
-    silence  top = a->silence[0];
-    uint32_t i = 0;
-
-    a->silence[0] = a->silence[--a->silences];
-    for (;;) {
-        uint32_t least = i;
-
-        for (uint32_t child = 2 * i + 1; child <= 2 * i + 2 && child < a->silences; child++)
-            if (a->silence[child].at_us < a->silence[least].at_us)
-                least = child;
-        if (least == i)
-            return top;
-        swap(&a->silence[i], &a->silence[least]);
-        i = least;
-    }
-}
-
-static void
 expect(alert *a, const board_rule *r, alert_state *s)
 {
     if (s->queued)
@@ -64,7 +20,7 @@ expect(alert *a, const board_rule *r, alert_state *s)
     if (s->s.since_us < a->started_us)
         s->s.since_us = a->started_us;
     s->queued = true;
-    push(a, rule_due_us(r, &s->s), r->no, s->machine);
+    deadlines_add(&a->silences, (deadline){ rule_due_us(r, &s->s), r->no, s->machine });
 }
 
 enum rule_turn
@@ -78,12 +34,12 @@ alert__heard(alert *a, const board_rule *r, alert_state *s)
 
 /* One pair whose time has come. */
 static void
-look_at(alert *a, const silence *due)
+look_at(alert *a, const deadline *due)
 {
-    const live_rule *l = due->rule < a->rule_room && a->rule_at[due->rule] != 0
-                             ? &a->rules.rules[a->rule_at[due->rule] - 1]
+    const live_rule *l = due->what < a->rule_room && a->rule_at[due->what] != 0
+                             ? &a->rules.rules[a->rule_at[due->what] - 1]
                              : NULL;
-    alert_state     *s = alert__state_find(a, due->rule, due->machine);
+    alert_state     *s = alert__state_find(a, due->what, due->machine);
     feed_part       *f;
     int64_t          machine_us;
     double           seconds;
@@ -97,7 +53,7 @@ look_at(alert *a, const silence *due)
     if (f == NULL || f->behind || !f->placed || alert__is_done(s, alert__timer_pos(f->cursor) + 1)) {
         /* What it said may wait in the journal. */
         s->queued = true;
-        push(a, ak_wall_us(a->k) + BEHIND_US, due->rule, due->machine);
+        deadlines_add(&a->silences, (deadline){ ak_wall_us(a->k) + BEHIND_US, due->what, due->machine });
     } else if (rule_silent(&l->rule, &s->s, ak_wall_us(a->k), &seconds) == RULE_OPENS) {
         a->states.changed = true;
         alert__take_turn(a, &l->rule, s, RULE_OPENS, alert__timer_pos(f->cursor), ak_wall_us(a->k), seconds);
@@ -111,12 +67,12 @@ alert__silences(alert *a)
 {
     int64_t now_us = ak_wall_us(a->k);
 
-    for (uint32_t i = 0; i < LOOKS_A_TICK && a->silences > 0 && a->silence[0].at_us <= now_us; i++) {
-        silence due;
+    for (uint32_t i = 0; i < LOOKS_A_TICK && deadlines_due(&a->silences, now_us); i++) {
+        deadline due;
 
         if (alert__turns_room(a) == 0)
             return;
-        due = pop(a);
+        due = deadlines_take(&a->silences);
         look_at(a, &due);
     }
 }
@@ -200,7 +156,7 @@ alert__silence_rules(alert *a)
 void
 alert__silences_free(alert *a)
 {
-    free(a->silence);
+    deadlines_fini(&a->silences);
     free(a->rule_at);
     free(a->silence_version);
 }

@@ -73,15 +73,16 @@ static const struct {
     uint32_t    record_size;
     size_t      limit; /* offset of its capacity in board_limits */
     uint32_t    strings;
+    bool        tracked; /* on a node alone too: the alert actor asks what was put */
 } files[BOARD_FILES] = {
     [BOARD_TENANTS] = { "tenants", sizeof(board_tenant), offsetof(board_limits, tenants), 0 },
     [BOARD_USERS] = { "users", sizeof(board_user), offsetof(board_limits, users), 0 },
     [BOARD_KEYS] = { "keys", sizeof(board_key), offsetof(board_limits, keys), 0 },
     [BOARD_BLOCKED] = { "blocked", sizeof(board_blocked), offsetof(board_limits, blocked), 0 },
     [BOARD_MACHINES] = { "machines", sizeof(board_machine), offsetof(board_limits, machines),
-                         1024 },
+                         1024, true },
     [BOARD_RULES] = { "rules", sizeof(board_rule), offsetof(board_limits, rules), 2048 },
-    [BOARD_ARRIVALS] = { "arrivals", sizeof(board_arrival), offsetof(board_limits, machines), 0 },
+    [BOARD_ARRIVALS] = { "arrivals", sizeof(board_arrival), offsetof(board_limits, machines), 0, true },
     [BOARD_SERIES] = { "series", sizeof(board_series), offsetof(board_limits, series), 128 },
     [BOARD_LATEST] = { "latest", sizeof(board_latest), offsetof(board_limits, series), 0 },
 };
@@ -136,7 +137,7 @@ create_file(const char *dir, const board_limits *l, enum board_file file, uint16
     if (heap > 0)
         heap = min_u64(max_u64(heap, HEAP_MIN), HEAP_MAX);
     file_name(path, dir, file, part);
-    if (l->tracked != 0)
+    if (l->tracked != 0 || files[file].tracked)
         return table_create_tracked(path, files[file].record_size, capacity, heap);
     return table_create(path, files[file].record_size, capacity, heap);
 }

@@ -329,3 +329,30 @@ def test_a_rule_for_a_group_watches_its_machines_alone(tenant, pusher):
     pusher.push([reading("OUT", value=95, timestamp=iso(START)), reading("IN", value=95, timestamp=iso(START))])
     a = wait_until(lambda: alerts(tenant)["items"])
     assert [x["machine_name"] for x in a] == ["Machine IN"]
+
+
+def test_a_machine_costs_a_look_when_it_changes_and_none_else(own_server):
+    server = own_server()
+    tenant = Tenant(server)
+    pusher = Pusher(server, tenant.key()["key"])
+    for i in range(100):
+        tenant.machine(f"M{i}")
+    pusher.push([reading(f"M{i}", value=1, timestamp=iso(START)) for i in range(100)])
+    wait_until(lambda: tenant.get("/fleet/status").json()["machines"][99]["status"] == "healthy")
+
+    def looks():
+        return server.metric_sum("haltless_machine_looks_total")
+
+    def quiet():
+        before = looks()
+        time.sleep(1)
+        return looks() == before
+    wait_until(quiet, 20)
+    before = looks()
+    for i in range(20):
+        pusher.push([reading(f"M{j}", value=1, timestamp=iso(START + i)) for j in range(100)])
+    time.sleep(1)
+    assert looks() == before, "who is online and reports is not looked at"
+    assert tenant.patch(f"/machines/{tenant.get('/machines').json()['items'][0]['id']}", {"name": "other"}).status_code == 200
+    wait_until(lambda: looks() > before)
+    assert looks() <= before + 2

@@ -445,6 +445,35 @@ a_change_of_status_is_told_within_a_second(void **state)
 }
 
 static void
+a_silent_machine_is_offline_at_its_deadline_and_an_edit_moves_it(void **state)
+{
+    board_arrival a = { .newest_us = 1 };
+    board_machine m;
+
+    (void)state;
+    rig_thread(r, &alert_kind, 0);
+    until(&reg.pages, 1);
+    for (int64_t at = wall_us(); wall_us() < at + 600000;)
+        if (ak_step(registry, 64) == 0)
+            sched_yield();
+    a.arrived_us = wall_us();
+    CHECK_OK(board_put_arrival(as_ingest, 0, MACHINE, &a));
+    until(&reg.count, 1);
+    assert_string_equal(reg.at[0].new_status, "healthy"); /* for 300 s */
+    CHECK(table_read(board_table(as_registry, BOARD_MACHINES, 0), MACHINE, &m));
+    m.offline_after_s = 1;
+    CHECK_OK(board_put_machine(as_registry, &m, VIEW_LIT("m"), VIEW_LIT("m"), (view){ 0 }));
+    until(&reg.count, 2);
+    assert_string_equal(reg.at[1].new_status, "offline");
+    CHECK(wall_us() >= a.arrived_us + 1 * S);
+    a.arrived_us = wall_us();
+    CHECK_OK(board_put_arrival(as_ingest, 0, MACHINE, &a));
+    until(&reg.count, 4); /* it reports again, and falls silent again */
+    assert_string_equal(reg.at[2].new_status, "healthy");
+    assert_string_equal(reg.at[3].new_status, "offline");
+}
+
+static void
 a_machine_made_since_was_offline_before(void **state)
 {
     board_machine m = { .no = 2, .tenant = TENANT, .flags = BOARD_LIVE, .offline_after_s = 300 };
@@ -609,6 +638,7 @@ main(void)
         EACH(a_duration_that_runs_goes_on_over_a_restart),
         EACH(a_rule_that_is_off_judges_nothing),
         EACH(a_change_of_status_is_told_within_a_second),
+        EACH(a_silent_machine_is_offline_at_its_deadline_and_an_edit_moves_it),
         EACH(a_machine_made_since_was_offline_before),
         EACH(what_was_lost_on_the_way_is_judged_from_the_journal_in_its_place),
         EACH(the_last_rows_before_a_silence_are_asked_for_too),
