@@ -229,11 +229,17 @@ failures_rate(const call *c)
     return limits_a_minute(all == 0 ? 0 : max_u64(all / 4, 1));
 }
 
-/* False: answered with 429. */
+/* False: answered with 429.  Somebody may be guessing at this account from elsewhere: who comes from where nobody failed is
+ * heard, so that its owner is not shut out. */
 static bool
 may_fail(call *c)
 {
-    return call_within_limit(c, LIMIT_FAILED, call_address_key(c), failures_rate(c), 0) &&
+    limits_state s;
+
+    if (!call_within_limit(c, LIMIT_FAILED, call_address_key(c), failures_rate(c), 0))
+        return false;
+    (void)limits_take(c->f->limits, LIMIT_FAILED, call_address_key(c), failures_rate(c), 0, front_now_ns(), &s);
+    return s.remaining == s.limit ||
            call_within_limit(c, LIMIT_FAILED, call_account_key(body_text(c, "email")), failures_rate(c), 0);
 }
 

@@ -248,6 +248,34 @@ def test_failed_log_ins_are_slowed_down_and_the_owner_is_not_shut_out(own_server
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
 
 
+class From(requests.adapters.HTTPAdapter):
+    """Connections from another address of the loopback."""
+
+    def __init__(self, address):
+        self.address = address
+        super().__init__()
+
+    def init_poolmanager(self, *args, **kw):
+        super().init_poolmanager(*args, source_address=(self.address, 0), **kw)
+
+
+def test_failures_count_for_the_address_and_for_the_account(own_server):
+    server = own_server(flags=["--limits-rate-open", "20"])
+    t, other = Tenant(server), Tenant(server)
+
+    def login(address, email, password):
+        with requests.Session() as http:
+            http.mount("http://", From(address))
+            return http.post(server.api + "/auth/login", json={"email": email, "password": password}).status_code
+
+    assert [login("127.0.0.2", t.email, "wrong 1234") for _ in range(6)] == [401] * 5 + [429]
+    assert login("127.0.0.2", other.email, other.password) == 429, "the address's budget is spent"
+    assert [login("127.0.0.3", t.email, "wrong 1234") for _ in range(2)] == [401, 429], "the account's, too"
+    assert login("127.0.0.3", other.email, other.password) == 200
+    assert login("127.0.0.4", t.email, t.password) == 200, "its owner is not shut out"
+    assert [login(f"127.0.1.{i}", t.email, "wrong 1234") for i in range(1, 30)].count(401) <= 20, "nor is there a way round"
+
+
 def test_a_limit_is_one_for_all_fronts_and_is_said(own_server):
     server = own_server(flags=["--front-count", "3", "--limits-rate-enterprise", "30"])
     t = Tenant(server)
