@@ -2,7 +2,8 @@
  *
  *   tenant B asks for newest values and for buckets, in turn, each at its own moment: alone, then while
  *   tenant A pushes as much as is acknowledged, ten-megabyte bodies on some connections, 1 000-reading bodies on others;
- *   with --slow also while so many connections bring their requests a byte a second
+ *   then while it asks for all of its readings, raw, on some connections; with --slow also while so many connections
+ *   bring their requests a byte a second
  *
  * A question's latency counts from the moment it was due, whether the connection was free for it or not.  The flood's
  * own threads are nice, as this machine is the server's too: they take what it leaves.
@@ -41,6 +42,7 @@ typedef struct settings {
     uint32_t     seconds; /* of each phase */
     double       rate;    /* B's questions/s */
     uint32_t     longs, shorts; /* A's connections */
+    uint32_t     queries;       /* likewise, which ask for all there is */
     uint32_t     slow;          /* connections of nobody */
 } settings;
 
@@ -203,11 +205,71 @@ under_flood(bench *b, const double alone_ms[KINDS])
         rc = questions(b, "flooded", p99_ms);
     }
     for (uint32_t k = 0; k < KINDS && rc == E_OK; k++)
-        bench_row(&b->out, kinds[k], "p99 above alone", p99_ms[k] - alone_ms[k], "ms");
+        bench_row(&b->out, kinds[k], "p99 above alone, flooded", p99_ms[k] - alone_ms[k], "ms");
     ended = flood_end(&longs, b, "flood/10 MB bodies");
     rc = rc < 0 ? rc : ended;
     ended = flood_end(&shorts, b, "flood/1000-reading bodies");
     return rc < 0 ? rc : ended;
+}
+
+/* ---- A asks for everything ---- */
+
+typedef struct asker {
+    pthread_t    thread;
+    client       c;
+    atomic_bool *stop;
+    uint64_t     answers;
+    bool         running;
+} asker;
+
+static void *
+ask_for_all(void *arg)
+{
+    static const char body[] = "{\"start\":\"2026-04-04T00:00:00Z\",\"end\":\"2026-04-05T00:00:00Z\",\"limit\":1000}";
+    asker            *a = arg;
+
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), getpriority(PRIO_PROCESS, 0) + NICE);
+    while (!atomic_load(a->stop)) {
+        client_answer got = { 0 };
+
+        if (client_call(&a->c, "POST", "/api/v1/readings/query", view_of(body, sizeof body - 1), &got) == E_OK && got.status == 200)
+            a->answers++;
+        else
+            err_clear();
+    }
+    return NULL;
+}
+
+static int
+under_queries(bench *b, const double alone_ms[KINDS])
+{
+    atomic_bool stop = false;
+    asker      *all = calloc(max_u64(b->set->queries, 1), sizeof *all);
+    uint64_t    answers = 0;
+    double      p99_ms[KINDS] = { 0 };
+    int         rc = E_OK;
+
+    ASSERT(all != NULL);
+    for (uint32_t i = 0; i < b->set->queries && rc == E_OK; i++) {
+        all[i].stop = &stop;
+        rc = client_open(&all[i].c, b->t.where);
+        snprintf(all[i].c.auth, sizeof all[i].c.auth, "%s", b->t.admin.auth);
+        all[i].running = rc == E_OK && pthread_create(&all[i].thread, NULL, ask_for_all, &all[i]) == 0;
+    }
+    if (rc == E_OK)
+        rc = questions(b, "queried", p99_ms);
+    atomic_store(&stop, true);
+    for (uint32_t i = 0; i < b->set->queries; i++) {
+        if (all[i].running)
+            pthread_join(all[i].thread, NULL);
+        client_close(&all[i].c);
+        answers += all[i].answers;
+    }
+    free(all);
+    bench_row(&b->out, "queries", "answered", (double)answers, "answers");
+    for (uint32_t k = 0; k < KINDS && rc == E_OK; k++)
+        bench_row(&b->out, kinds[k], "p99 above alone, queried", p99_ms[k] - alone_ms[k], "ms");
+    return rc;
 }
 
 /* ---- and those who never get done ---- */
@@ -318,6 +380,8 @@ run(bench *b, int argc, char **argv)
         rc = beside_slow(b, alone_ms);
     if (rc == E_OK)
         rc = under_flood(b, alone_ms);
+    if (rc == E_OK && b->set->queries > 0)
+        rc = under_queries(b, alone_ms);
     if (rc == E_OK)
         report_turns(b);
     return rc;
@@ -327,13 +391,14 @@ int
 bench_fair(int argc, char **argv)
 {
     static const bench_usage usage = { "fair", "what one tenant's flood does to another tenant's reads", true };
-    settings s = { .c = BENCH_COMMON, .seconds = 10, .rate = 100, .longs = 4, .shorts = 8 };
+    settings s = { .c = BENCH_COMMON, .seconds = 10, .rate = 100, .longs = 4, .shorts = 8, .queries = 4 };
     bench    b = { .set = &s, .t.admin.fd = -1, .other.admin.fd = -1 };
     const bench_arg own[] = {
         { "seconds", "N", ARG_U32, &s.seconds, "of questions alone, and again beside the flood (default 10)", 1, 3600, NULL },
         { "rate", "N", ARG_REAL, &s.rate, "questions/s of the other tenant (default 100)", 0, 0, NULL },
         { "long", "N", ARG_U32, &s.longs, "connections that push bodies of 10 MB (default 4)", 0, PUSH_CONNECTIONS_MAX, NULL },
         { "short", "N", ARG_U32, &s.shorts, "connections that push bodies of 1 000 readings (default 8)", 0, PUSH_CONNECTIONS_MAX, NULL },
+        { "queries", "N", ARG_U32, &s.queries, "connections that ask for all of their tenant's readings (default 4)", 0, 1000, NULL },
         { "slow", "N", ARG_U32, &s.slow, "connections that bring a request a byte a second, in a phase of their own (default 0)", 0,
           SLOW_CONNECTIONS_MAX, NULL },
         { 0 },

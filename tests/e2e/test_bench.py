@@ -61,9 +61,9 @@ def test_alert_tells_each_alert_once_and_lays_rules_beside_none(tmp_path):
 
 
 def test_fair_asks_alone_and_beside_a_flood(tmp_path):
-    done, env, rows = bench("fair", "--seconds", "1", "--rate", "50", "--long", "2", "--short", "2", "--slow", "100", "--dir", str(tmp_path))
+    done, env, rows = bench("fair", "--seconds", "1", "--rate", "50", "--long", "2", "--short", "2", "--slow", "100", "--queries", "1", "--dir", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    for phase in ("alone", "slow clients", "flooded"):
+    for phase in ("alone", "slow clients", "flooded", "queried"):
         for case in ("latest", "buckets"):
             assert 0 < rows[f"{case}/{phase}", "p50"] <= rows[f"{case}/{phase}", "p99"]
     assert rows["flood/10 MB bodies", "acknowledged"] > 0 and rows["flood/1000-reading bodies", "acknowledged"] > 0
