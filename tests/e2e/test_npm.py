@@ -73,3 +73,29 @@ def test_docs_in_a_browser_show_every_operation_and_ask_nobody_else(server, tool
     assert seen["faults"] == [] and seen["answer"] == "200"
     assert {r for r in seen["requests"] if not r.startswith((server.url + "/", "data:"))} == set()
     assert server.url + "/openapi.json" in seen["requests"] and server.url + "/healthz" in seen["requests"]
+
+
+FRAMES = {  # as documented
+    "heartbeat": {"type", "server_time"},
+    "sensor_update": {"type", "machine_id", "metric_name", "value", "unit", "timestamp"},
+    "alert": {"type", "alert_id", "machine_id", "severity", "message", "metric_value", "threshold_value", "created_at", "seq"},
+    "machine_status": {"type", "machine_id", "old_status", "new_status", "timestamp", "seq"}}
+
+
+def test_the_ws_package_and_a_browser_get_the_documented_frames(server, tenant, tools):
+    machine = tenant.machine("LIVE")
+    answer = tenant.post("/alert-rules", {"name": "hot", "metric_name": "temperature", "operator": "gt", "threshold": 90,
+                                          "severity": "critical"})
+    assert answer.status_code == 201, answer.text
+    chromium = shutil.which("chromium")
+    out = subprocess.run(["node", "live.mjs", server.url, tenant.token, tenant.key()["key"], "LIVE", *([chromium] if chromium else [])],
+                         cwd=tools, capture_output=True, text=True, timeout=180 * SLOW)
+    assert out.returncode == 0, out.stdout[-3000:] + out.stderr[-3000:]
+    seen = json.loads(out.stdout)
+    assert sorted(seen) == (["browser", "ws"] if chromium else ["ws"])
+    for who, got in seen.items():
+        assert (got["code"], got["clean"]) in ((1000, True), (1000, None)), (who, got)
+        for kind, members in FRAMES.items():
+            frame = got["frames"][kind]
+            assert set(frame) - {"resolved_at"} == members, (who, frame)
+            assert frame.get("machine_id", machine["id"]) == machine["id"]
