@@ -167,6 +167,19 @@ civil_of(int64_t days)
                     .day = day_of_year - (153 * from_march + 2) / 5 + 1 };
 }
 
+/* v < 100 */
+static inline char *
+put_pair(char *out, uint32_t v)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+
+    memcpy(out, pairs + 2 * v, 2);
+    return out + 2;
+}
+
 static char *
 put_digits(char *out, uint32_t v, int digits)
 {
@@ -197,18 +210,18 @@ instant_format(int64_t us, char out[INSTANT_TEXT_MAX])
     uint32_t of_day = (uint32_t)(seconds % (uint64_t)SECONDS_PER_DAY);
     civil    c = civil_of((int64_t)(seconds / (uint64_t)SECONDS_PER_DAY) +
                           SECOND_FIRST / SECONDS_PER_DAY);
-    char    *p = put_digits(out, c.year, 4);
+    char    *p = put_pair(put_pair(out, c.year / 100), c.year % 100);
 
     *p++ = '-';
-    p = put_digits(p, c.month, 2);
+    p = put_pair(p, c.month);
     *p++ = '-';
-    p = put_digits(p, c.day, 2);
+    p = put_pair(p, c.day);
     *p++ = 'T';
-    p = put_digits(p, of_day / 3600, 2);
+    p = put_pair(p, of_day / 3600);
     *p++ = ':';
-    p = put_digits(p, of_day / 60 % 60, 2);
+    p = put_pair(p, of_day / 60 % 60);
     *p++ = ':';
-    p = put_digits(p, of_day % 60, 2);
+    p = put_pair(p, of_day % 60);
     p = put_fraction(p, (uint32_t)(since % (uint64_t)US_PER_SECOND));
     *p++ = 'Z';
     return (size_t)(p - out);

@@ -93,6 +93,19 @@ value_begins(json_out *j)
     j->comma = true;
 }
 
+char *
+json_value(json_out *j, size_t most)
+{
+    value_begins(j);
+    return grow(j, most) ? j->at + j->len : NULL;
+}
+
+void
+json_value_end(json_out *j, const char *end)
+{
+    j->len = (size_t)(end - j->at);
+}
+
 void
 json_open(json_out *j, char bracket)
 {
@@ -287,52 +300,73 @@ json_raw(json_out *j, view text)
     put(j, text.at, text.len);
 }
 
+/* Of names that stand in the source: nothing in them is to be escaped. */
+static void
+put_plain_name(json_out *j, const char *name)
+{
+    size_t len = strlen(name);
+    char  *at;
+
+    if (!grow(j, len + 4))
+        return;
+    at = j->at + j->len;
+    if (j->comma)
+        *at++ = ',';
+    *at++ = '"';
+    memcpy(at, name, len);
+    at += len;
+    *at++ = '"';
+    *at++ = ':';
+    j->len = (size_t)(at - j->at);
+    j->comma = false;
+}
+
 void
 json_name_string(json_out *j, const char *name, view s)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_string(j, s);
 }
 
 void
 json_name_number(json_out *j, const char *name, double v)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_number(j, v);
 }
 
 void
 json_name_int(json_out *j, const char *name, int64_t v)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_int(j, v);
 }
 
 void
 json_name_bool(json_out *j, const char *name, bool v)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_bool(j, v);
 }
 
 void
 json_name_null(json_out *j, const char *name)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_null(j);
 }
 
 void
 json_name_time(json_out *j, const char *name, int64_t us)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_time(j, us);
 }
 
 void
 json_name_uuid(json_out *j, const char *name, const uuid *u)
 {
-    json_name(j, view_str(name));
+    put_plain_name(j, name);
     json_uuid(j, u);
 }
 

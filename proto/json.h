@@ -21,6 +21,10 @@ typedef struct json_out {
 
 void json_out_free(json_out *j);
 void json_reset(json_out *j); /* len = 0, keeps the memory */
+/* Where a value of at most that many bytes may be written, behind the comma that is due; NULL: there is no room.  Then
+ * where it ends. */
+char *json_value(json_out *j, size_t most);
+void  json_value_end(json_out *j, const char *end);
 void json_open(json_out *j, char bracket); /* '{' or '[' */
 void json_close(json_out *j, char bracket);
 void json_name(json_out *j, view name);

@@ -9,13 +9,14 @@
  *      half.
  *   3. strtod in the C locale on a copy of at most NUM_DIGITS_KEPT digits.
  *
- * Writing: the smallest k <= 9 for which v * 10^k is an integer of up to 15 digits that reads back
- * the same; otherwise the fewest digits that do, by trying 15, 16, 17 of them.  Layout as
- * JavaScript has it: plain from 1e-6 to below 1e21.
+ * Writing: the smallest k <= 4 for which v * 10^k is an integer of up to 15 digits that reads back
+ * the same, which is what sensors send; otherwise the fewest digits that do (num_short.h).  Layout
+ * as JavaScript has it: plain from 1e-6 to below 1e21.
  */
 #include "proto/num.h"
 
 #include "proto/num_fast.h"
+#include "proto/num_short.h"
 
 #include <float.h>
 #include <inttypes.h>
@@ -28,10 +29,7 @@
 /* NUM_DIGITS_KEPT: a half-way point between two doubles has at most 767 digits; behind them it only matters whether
  * all are 0. */
 enum { EXPONENT_TEXT_MAX = 12, EXPONENT_SURE = 20000 };
-enum { DIGITS_SHORT = 15, DIGITS_MAX = 17, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
-enum { FIVES_MAX = 27 }; /* 5^27 < 2^63 */
-
-#define SCALED_MIN 1e-9
+enum { SHORT_DECIMALS = 4, PLAIN_POINT_MIN = -5, PLAIN_POINT_MAX = 21 };
 
 _Static_assert(LDBL_MANT_DIG == 64, "the second way needs x87 extended precision");
 
@@ -248,122 +246,6 @@ num_format_i64(int64_t v, char out[NUM_TEXT_MAX])
     return (size_t)(put_u64(p, v < 0 ? -(uint64_t)v : (uint64_t)v) - out);
 }
 
-/* The positive number n * 10^e10, n of up to DIGITS_MAX digits. */
-typedef struct decimal {
-    uint64_t n;
-    int      e10;
-} decimal;
-
-static double
-decimal_value(decimal d)
-{
-    char   text[DIGITS_MAX + 2 + EXPONENT_TEXT_MAX];
-    double v;
-
-    if (read_extended(d.n, d.e10, &v))
-        return v;
-    snprintf(text, sizeof text, "%" PRIu64 "e%d", d.n, d.e10);
-    return strtod_c(text);
-}
-
-/* v * 10^k as an integer, correctly rounded: v = m * 2^e2, so it is m * 5^k * 2^(e2 + k),
- * and m * 5^k has at most 53 + 63 bits. */
-static uint64_t
-scaled(double v, int k)
-{
-    static const uint64_t five[FIVES_MAX + 1] = {
-        UINT64_C(1), UINT64_C(5), UINT64_C(25), UINT64_C(125), UINT64_C(625), UINT64_C(3125),
-        UINT64_C(15625), UINT64_C(78125), UINT64_C(390625), UINT64_C(1953125), UINT64_C(9765625),
-        UINT64_C(48828125), UINT64_C(244140625), UINT64_C(1220703125), UINT64_C(6103515625),
-        UINT64_C(30517578125), UINT64_C(152587890625), UINT64_C(762939453125),
-        UINT64_C(3814697265625),
-        UINT64_C(19073486328125), UINT64_C(95367431640625), UINT64_C(476837158203125),
-        UINT64_C(2384185791015625), UINT64_C(11920928955078125), UINT64_C(59604644775390625),
-        UINT64_C(298023223876953125), UINT64_C(1490116119384765625), UINT64_C(7450580596923828125),
-    };
-    uint64_t bits;
-
-    memcpy(&bits, &v, sizeof bits);
-    int               shift = (int)(bits >> 52) - 1075 + k; /* v is normal */
-    uint64_t          m = (bits & ((UINT64_C(1) << 52) - 1)) | UINT64_C(1) << 52;
-    unsigned __int128 product = (unsigned __int128)m * five[k];
-
-    if (shift >= 0)
-        return (uint64_t)(product << shift);
-    unsigned __int128 half = (unsigned __int128)1 << (-shift - 1);
-    uint64_t          n = (uint64_t)(product >> -shift);
-    unsigned __int128 rest = product - ((unsigned __int128)n << -shift);
-
-    return n + (uint64_t)(rest > half || (rest == half && (n & 1) != 0));
-}
-
-/* v with `count` digits, correctly rounded. The locale may have any decimal point: only digits are
- * taken. */
-static decimal
-decimal_printed(double v, int count)
-{
-    char        text[64];
-    decimal     d = { 0 };
-    const char *p = text;
-
-    snprintf(text, sizeof text, "%.*e", count - 1, v);
-    for (; *p != 'e'; p++)
-        if (*p >= '0' && *p <= '9')
-            d.n = d.n * 10 + (uint64_t)(*p - '0');
-    d.e10 = atoi(p + 1) + 1 - count;
-    return d;
-}
-
-/* The same.  `point` is where v's decimal point stands behind its first digit:
- * 10^(point-1) <= v < 10^point. */
-static decimal
-decimal_of(double v, int count, int point)
-{
-    int k = count - point;
-
-    if (v < SCALED_MIN || k < 0 || k > FIVES_MAX)
-        return decimal_printed(v, count);
-    return (decimal){ .n = scaled(v, k), .e10 = -k };
-}
-
-/* 10^(point-1) <= v < 10^point, for v that decimal_of() scales.  The negative powers are not exact,
- * but a v that equals one is written with the single digit 1 on either side. */
-static int
-point_of(double v)
-{
-    static const double below_one[] = { 1e0,  1e-1, 1e-2, 1e-3, 1e-4,
-                                        1e-5, 1e-6, 1e-7, 1e-8, SCALED_MIN };
-    int                 point = 0;
-
-    if (v >= 1) {
-        while (point < (int)COUNT_OF(num_powers) && v >= num_powers[point])
-            point++;
-        return point;
-    }
-    while (point > 1 - (int)COUNT_OF(below_one) && v < below_one[1 - point])
-        point--;
-    return point;
-}
-
-static decimal
-shortest(double v)
-{
-    int point = point_of(v);
-
-    for (int count = v < DBL_MIN ? 1 : DIGITS_SHORT; count < DIGITS_MAX; count++) {
-        decimal d = decimal_of(v, count, point);
-
-        if (decimal_value(d) == v)
-            return d;
-        /* Above a power of two lies twice the room of below: the nearest may miss below, its
-         * neighbour not. */
-        d.n++;
-        if (decimal_value(d) == v)
-            return d;
-    }
-    return decimal_of(v, DIGITS_MAX, point);
-}
-
 static char *
 put(char *out, const char *from, int len)
 {
@@ -411,15 +293,22 @@ put_exponent(char *out, const char *digits, int count, int point) /* D.DDe+XX */
     return put_u64(out, (uint64_t)(e10 < 0 ? -e10 : e10));
 }
 
+/* Of a finite v > 0. */
 static char *
-put_decimal(char *out, decimal d)
+put_shortest(char *out, double v)
 {
-    char digits[20];
+    char        text[NUM_SHORTEST_MAX], digits[NUM_SHORTEST_MAX];
+    const char *p = text, *end = text + num_shortest(v, text);
+    int         count = 0, e10 = 0;
+    bool        negative;
 
-    for (; d.n % 10 == 0; d.n /= 10)
-        d.e10++;
-    int count = (int)(put_u64(digits, d.n) - digits);
-    int point = count + d.e10;
+    for (; *p != 'e'; p++)
+        if (*p != '.')
+            digits[count++] = *p;
+    negative = p[1] == '-';
+    for (p += 2; p < end; p++)
+        e10 = e10 * 10 + (*p - '0');
+    int point = (negative ? -e10 : e10) + 1;
 
     if (point >= PLAIN_POINT_MIN && point <= PLAIN_POINT_MAX)
         return put_plain(out, digits, count, point);
@@ -431,17 +320,18 @@ put_decimal(char *out, decimal d)
 static char *
 put_short(char *out, double v)
 {
-    for (int k = 0; k <= 9; k++) {
+    for (int k = 0; k <= SHORT_DECIMALS; k++) {
         double scaled = v * num_powers[k];
 
         if (scaled >= 1e15)
             return NULL;
-        uint64_t i = (uint64_t)(scaled + 0.5);
+        int64_t i = (int64_t)(scaled + 0.5);
 
-        if ((double)i / num_powers[k] != v)
+        /* Two roundings, of v and of the product, are not more than that: else it is not even near. */
+        if (fabs(scaled - (double)i) > scaled * 4e-16 || (double)i / num_powers[k] != v)
             continue;
-        uint64_t whole = i / (uint64_t)num_powers[k];
-        uint64_t part = i % (uint64_t)num_powers[k];
+        uint64_t whole = (uint64_t)i / (uint64_t)num_powers[k];
+        uint64_t part = (uint64_t)i % (uint64_t)num_powers[k];
 
         out = put_u64(out, whole);
         if (k == 0)
@@ -471,6 +361,6 @@ num_format(double v, char out[NUM_TEXT_MAX])
     char *end = v >= 1e-6 && v < 1e15 ? put_short(p, v) : NULL;
 
     if (end == NULL)
-        end = put_decimal(p, shortest(v));
+        end = put_shortest(p, v);
     return (size_t)(end - out);
 }
