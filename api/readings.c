@@ -8,6 +8,7 @@
  */
 #include "api/front.h"
 #include "api/points.h"
+#include "api/results.h"
 #include "proto/err.h"
 #include "proto/instant.h"
 #include "proto/num.h"
@@ -557,8 +558,11 @@ finish(call *c, series_query *q)
 }
 
 static bool
-on_part(call *c, series_query *q, const result_head *head, view rest)
+on_record(void *ctx, const result_head *head, view rest)
 {
+    call         *c = ctx;
+    series_query *q = call_kept(c);
+
     switch (head->kind) {
     case RESULT_SERIES:
         return on_series(c, q, head, rest);
@@ -569,27 +573,6 @@ on_part(call *c, series_query *q, const result_head *head, view rest)
     default:
         return head->kind == RESULT_END;
     }
-}
-
-/* One behind the other; the end is the last one of the last part, and nowhere else. */
-static bool
-on_records(call *c, series_query *q, view body, bool more)
-{
-    result_head head = { .kind = RESULT_END };
-
-    while (body.len > 0) {
-        size_t len = result_record_len(body);
-
-        if (len == 0)
-            return false;
-        memcpy(&head, body.at, sizeof head);
-        if (!on_part(c, q, &head, view_of(body.at + sizeof head, len - sizeof head)))
-            return false;
-        body = view_of(body.at + len, body.len - len);
-        if (head.kind == RESULT_END && (more || body.len > 0))
-            return false;
-    }
-    return more || head.kind == RESULT_END;
 }
 
 static void
@@ -611,7 +594,7 @@ on_result(call *c, const ak_msg *m)
         fail(c, q, head.rc);
         return;
     }
-    if (!on_records(c, q, view_of(m->body, m->len), more) || q->out.text.failed) {
+    if (!results_each(view_of(m->body, m->len), more, on_record, c) || q->out.text.failed) {
         if (more)
             call_cancel(c, m->corr);
         fail(c, q, E_BAD);

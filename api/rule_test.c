@@ -16,6 +16,7 @@
 #include "actors/kinds.h"
 #include "actors/replay.h"
 #include "api/front.h"
+#include "api/results.h"
 #include "api/registry.h"
 #include "proto/err.h"
 #include "proto/instant.h"
@@ -340,8 +341,10 @@ on_points(rule_test *t, uint32_t count, view rest)
 }
 
 static bool
-on_part(rule_test *t, const result_head *head, view rest)
+on_record(void *ctx, const result_head *head, view rest)
 {
+    rule_test *t = ctx;
+
     switch (head->kind) {
     case RESULT_SERIES:
         return on_series(t, rest);
@@ -370,10 +373,9 @@ on_result(call *c, const ak_msg *m)
         return;
     }
     memcpy(&head, m->body, sizeof head);
-    if (!more && head.rc != E_OK) {
+    if (!more && head.kind == RESULT_END && head.rc != E_OK) { /* one that failed ends with nothing before it */
         fail(c, t, head.rc);
-    } else if (!on_part(t, &head, view_of((const uint8_t *)m->body + sizeof head, m->len - sizeof head)) ||
-               more == (head.kind == RESULT_END)) {
+    } else if (!results_each(view_of(m->body, m->len), more, on_record, t)) {
         if (more)
             call_cancel(c, m->corr);
         fail(c, t, E_BAD);
