@@ -17,6 +17,7 @@
 #include "actors/options.h"
 #include "proto/err.h"
 #include "proto/log.h"
+#include "storage/reserve.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -390,6 +391,9 @@ every_second(ingest *in)
     count_since(in, COUNT_JOURNAL_BYTES, s.journal_bytes, &in->last.journal_bytes);
     count_since(in, COUNT_JOURNAL_SYNCS, s.journal_syncs, &in->last.journal_syncs);
     count_since(in, COUNT_FORCED_TRIMS, s.forced_trims, &in->last.forced_trims);
+    ak_io_begin(in->k);
+    part_refuse(in->part, reserve_tend(ak_data_dir(in->k), ak_options(in->k)->storage_reserve_mb << 20));
+    ak_io_end(in->k);
     if (++in->seconds % SAVE_EVERY_S == 0 && in->arrivals_changed)
         ingest__save_arrivals(in);
 }

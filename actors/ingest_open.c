@@ -14,6 +14,7 @@
 #include "proto/err.h"
 #include "proto/log.h"
 #include "proto/world.h"
+#include "storage/reserve.h"
 
 #include <inttypes.h>
 
@@ -88,6 +89,7 @@ ingest__open(ingest *in)
     rc = open_part(in);
     if (rc < 0)
         return rc;
+    part_refuse(in->part, reserve_is_spent(ak_data_dir(in->k)));
     in->replaying = true;
     in->replay_ns = the_world->now_ns();
     part_stat(in->part, &in->last);

@@ -309,7 +309,8 @@ copy_small(const char *from, const char *to)
     int   rc = names_read(&n, from);
 
     for (uint32_t i = 0; i < n.count && rc == E_OK; i++) {
-        if (!is_file(from, n.at[i]) || strcmp(n.at[i], "LOCK") == 0 || ends_with(n.at[i], ".tmp"))
+        if (!is_file(from, n.at[i]) || strcmp(n.at[i], "LOCK") == 0 ||
+            strcmp(n.at[i], "RESERVE") == 0 || ends_with(n.at[i], ".tmp"))
             continue;
         rc = copy_named(from, to, n.at[i]);
         if (rc == E_NOTFOUND) {

@@ -74,6 +74,8 @@ typedef struct part_source {
 } part_source;
 NODISCARD int part_check(view body); /* E_BAD: counts do not fit, an index or number out of range */
 NODISCARD int part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, uint32_t *rejected);
+/* No readings are taken from now on (E_NOSPACE), deletes are: the disk's last space is for what makes more. */
+void part_refuse(part *p, bool refuse);
 
 /* Stages a delete: readings of these series with from <= time < to that were accepted before it are gone when its block
  * is shown; those accepted later are not.  E_FULL as above; E_LIMIT: too many that are not carried through yet. */

@@ -16,6 +16,7 @@
 
 #include "proto/err.h"
 #include "proto/world.h"
+#include "storage/reserve.h"
 
 enum {
     WRITE_BUFFER_BYTES = 16 << 20,
@@ -23,8 +24,6 @@ enum {
     SMALL_BLOCK_BYTES = 8 << 10,
     ROLLUP_BLOCK_BYTES = 16 << 10,
 };
-
-#define SPACE_MIN ((uint64_t)24 << 20) /* a manifest, a log, table files of what memory holds */
 
 static const rocks_family families[PART_FAMILY_COUNT] = {
     [PART_DEFAULT] = { "default", false, SMALL_BLOCK_BYTES },
@@ -105,7 +104,7 @@ part_db_space(const char *dir)
 
     if (the_world->space(dir, &space) < 0)
         return err_errno(errno, "look at %s", dir);
-    return space >= SPACE_MIN ? E_OK : err(E_NOSPACE, "%" PRIu64 " bytes are free in %s", space, dir);
+    return space >= RESERVE_LOW ? E_OK : err(E_NOSPACE, "%" PRIu64 " bytes are free in %s", space, dir);
 }
 
 /* To read only where there is a database and the disk is full. */

@@ -123,6 +123,7 @@ struct part {
     kept_block  *kept, **kept_end; /* written meanwhile, oldest first */
     uint64_t     kept_bytes;
     bool         showing_kept; /* the first of them */
+    bool         refusing; /* part_refuse() */
     uint64_t     sealed_seq;
     uint64_t     version_base; /* part_version.c */
     uint32_t    *stamps, stamp_room, last_stamp, all_stamp;

@@ -240,6 +240,8 @@ part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, u
     memcpy(&h, body.at, sizeof h);
     if (!fits(body, &h))
         return E_BAD;
+    if (p->refusing)
+        return E_NOSPACE;
     if (p->broken < 0 && heads_bytes(p->heads) > 2 * p->config.heads_bytes)
         return p->broken == E_NOSPACE ? E_NOSPACE : E_IO;
     if (part_has_staged(p) && !uuid_eq(&p->building.generation, &source->generation))
@@ -262,6 +264,12 @@ part_stage(part *p, view body, const part_source *source, uint64_t *first_lsn, u
     p->next_lsn += rows.count;
     p->building.rows += rows.count;
     return E_OK;
+}
+
+void
+part_refuse(part *p, bool refuse)
+{
+    p->refusing = refuse;
 }
 
 int

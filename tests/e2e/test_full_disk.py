@@ -66,6 +66,18 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(at)], check=True)
 
 
+def status(load):
+    """Of one push; 0: the server is not there."""
+    try:
+        return load.push().status_code
+    except requests.RequestException:
+        return 0
+
+
+def kept_bytes(path):
+    return os.path.getsize(path) if os.path.exists(path) else -1
+
+
 def fill(path):
     with open(path, "wb", buffering=0) as f:
         try:
@@ -104,6 +116,49 @@ def test_a_full_disk_is_507_and_space_is_enough_to_go_on(small_disk, topology, t
         assert restarts(server) == len(killed), server.log()
         server.kill()
         server.start()
+        load.check()
+
+
+@pytest.fixture
+def roomy_disk(tmp_path):
+    """A file system of its own that is large enough for space to be kept on it: 700 MB, a 16th of them."""
+    at = tmp_path / "roomy"
+    at.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs", str(at)],
+                                           stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("mounting is not permitted here")
+    yield str(at)
+    subprocess.run(["umount", str(at)], check=True)
+
+
+def test_space_is_kept_for_a_full_disk_and_what_makes_room_may_use_it(roomy_disk, topology, tmp_path):
+    server = Server(topology, flags=SMALL, data=roomy_disk + "/data", start=False)
+    server.log_path = str(tmp_path / "log")
+    kept = roomy_disk + "/data/RESERVE"
+    with server:
+        server.start()
+        load = Load(server)
+        for _ in range(10):
+            assert load.push().status_code == 207
+        wait_until(lambda: kept_bytes(kept) == (700 << 20) // 16, 30)
+        assert os.stat(kept).st_blocks * 512 >= (700 << 20) // 16
+        fill(roomy_disk + "/ballast")
+        wait_until(lambda: kept_bytes(kept) == 0, 30)
+        wait_until(lambda: load.push().status_code == 507, 30)     # readings would only eat it
+        load.check()
+        assert shutil.disk_usage(roomy_disk).free >= 20 << 20
+        answer = load.tenant.delete(f"/machines/{load.machine['id']}/readings?metric=m1&start={iso(START)}&end={iso(START + 60)}")
+        assert answer.status_code in (200, 204), answer.text
+        machine = {"name": "N", "machine_identifier": "N", "protocol": "json"}
+        assert load.tenant.post("/machines", machine).status_code == 201
+        server.stop()                   # a start on a full disk finds it spent
+        server.launch()
+        wait_until(lambda: status(load) == 507, 20)
+        assert kept_bytes(kept) == 0
+        load.check()
+        os.unlink(roomy_disk + "/ballast")
+        wait_until(lambda: load.push().status_code == 207, 30)
+        assert kept_bytes(kept) == (700 << 20) // 16
         load.check()
 
 

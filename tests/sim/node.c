@@ -331,6 +331,7 @@ set_options(void)
     o->storage_journal_mb = 12;
     o->storage_heads_mb = 16;
     o->storage_cache_mb = 8;
+    o->storage_reserve_mb = 0;
 }
 
 void
