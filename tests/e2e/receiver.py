@@ -63,9 +63,33 @@ class _Handler(BaseHTTPRequestHandler):
             pass
         self.close_connection = True
 
-    def on_endless(self, _):
+    def on_trickle(self, _):
+        """An answer that says 200 at once, and its body byte by byte, never to its end."""
         try:
             self.send_response(200)
+            self.end_headers()
+            while not self.server.stopping.wait(0.2):
+                self.wfile.write(b"z")
+        except OSError:
+            pass
+        self.close_connection = True
+
+    def on_heads(self, _):
+        """200, and header lines without an end."""
+        try:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+            while not self.server.stopping.is_set():
+                self.wfile.write(b"X-More: " + b"h" * 4096 + b"\r\n")
+        except OSError:
+            pass
+        self.close_connection = True
+
+    def on_flood(self, _):
+        self.on_endless(_, status=500)
+
+    def on_endless(self, _, status=200):
+        try:
+            self.send_response(status)
             self.end_headers()
             while not self.server.stopping.is_set():
                 self.wfile.write(b"y" * 65536)
