@@ -9,9 +9,9 @@
  *   metric b   .....................................|  cut here
  *                                  ^ up to here every metric is whole; the next page begins here
  *
- * The text goes out as the client takes it, so memory is a page and a buffer however long the history is; a page is judged
- * within 200 us, and machines without such metrics are passed in slices, one a loop turn.  After BUDGET_NS what is there is
- * the answer, and says that it is not complete.
+ * The text goes out as the client takes it, so memory is a page and a buffer however long the history is.  Pages are judged,
+ * and machines without such metrics are passed, in slices, one a loop turn.  After BUDGET_NS what is there is the answer, and
+ * says that it is not complete.
  */
 #include "actors/kinds.h"
 #include "actors/replay.h"
@@ -24,7 +24,9 @@
 #include <stdlib.h>
 
 enum {
-    PAGE_POINTS = 4096, /* of all metrics */
+    PAGE_POINTS = 8192, /* of all metrics */
+    SLICE_NS = 100000,
+    SLICE_LOOK = 64, /* readings between two looks at the clock */
     MACHINES_A_SLICE = 256,
     WINDOW = 65536,
     FLUSH_AT = 16384,
@@ -46,6 +48,8 @@ struct rule_test {
     bool       queued, begun;
     bool       complete; /* nothing was left out for want of time */
     bool       back;     /* the page under way is what was before the range */
+    bool       judging;  /* the page has come, and is judged up to: */
+    int64_t    whole_us;
     uint32_t   no;       /* the machine; 0: there are no more */
     uint32_t   page;     /* points of a metric */
     uint32_t   track_no; /* whose points come */
@@ -60,6 +64,7 @@ struct rule_test {
 };
 
 static void go_on(call *c);
+static void judge_on(call *c, rule_test *t);
 
 /* ---- life ---- */
 static void
@@ -104,7 +109,10 @@ rule_test_turn(front *f)
     if (t == NULL)
         return false;
     unqueue(t);
-    go_on(t->c);
+    if (t->judging)
+        judge_on(t->c, t);
+    else
+        go_on(t->c);
     return f->tests != NULL;
 }
 
@@ -250,22 +258,33 @@ earliest(rule_test *t, int64_t before_us)
     return first;
 }
 
-/* What every metric has come up to.  Where the next page begins; NO_TIME: there is none. */
+/* What every metric has come up to: the next page begins there; INT64_MAX: there is none. */
 static int64_t
-judge_page(rule_test *t)
+whole_until(const rule_test *t)
 {
     int64_t whole_us = INT64_MAX;
-    track  *k;
 
     for (uint32_t i = 0; i < t->replay.metric_count; i++)
         if (t->tracks[i].next_us != NO_TIME && t->tracks[i].next_us < whole_us)
             whole_us = t->tracks[i].next_us;
-    while ((k = earliest(t, whole_us)) != NULL) {
+    return whole_us;
+}
+
+/* False: there is more of the page. */
+static bool
+judge_slice(rule_test *t)
+{
+    uint64_t until_ns = front_now_ns() + SLICE_NS;
+    track   *k;
+
+    for (uint32_t n = 1; (k = earliest(t, t->whole_us)) != NULL; n++) {
         const rule_sample *s = &k->at[k->judged++];
 
         replay_reading(&t->replay, (uint32_t)(k - t->tracks), s->time_us, s->value);
+        if (n % SLICE_LOOK == 0 && front_now_ns() >= until_ns)
+            return false;
     }
-    return whole_us == INT64_MAX ? NO_TIME : whole_us;
+    return true;
 }
 
 static bool
@@ -278,10 +297,31 @@ is_late(const call *c)
 static void ask_page(call *c, rule_test *t);
 
 static void
+judge_on(call *c, rule_test *t)
+{
+    t->judging = !judge_slice(t);
+    if (t->judging) {
+        queue(t);
+        return;
+    }
+    if (t->whole_us == INT64_MAX) {
+        machine_done(c, t, t->end_us);
+    } else if (is_late(c)) {
+        machine_done(c, t, t->whole_us);
+        t->complete = false;
+        t->no = 0;
+    } else {
+        t->from_us = t->whole_us;
+        ask_page(c, t);
+        return;
+    }
+    if (flush(c, t))
+        go_on(c);
+}
+
+static void
 page_done(call *c, rule_test *t)
 {
-    int64_t next_us;
-
     if (t->back) {
         t->back = false;
         if (t->tracks[0].count > 0)
@@ -290,20 +330,9 @@ page_done(call *c, rule_test *t)
         ask_page(c, t);
         return;
     }
-    next_us = judge_page(t);
-    if (next_us == NO_TIME) {
-        machine_done(c, t, t->end_us);
-    } else if (is_late(c)) {
-        machine_done(c, t, next_us);
-        t->complete = false;
-        t->no = 0;
-    } else {
-        t->from_us = next_us;
-        ask_page(c, t);
-        return;
-    }
-    if (flush(c, t))
-        go_on(c);
+    t->whole_us = whole_until(t);
+    t->judging = true;
+    queue(t); /* this turn has taken the page in */
 }
 
 static bool
