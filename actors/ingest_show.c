@@ -101,10 +101,25 @@ on_latest(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t ls
         board_trouble(board_put_latest(ak_board(in->k), in->number, series, &s->latest), series);
 }
 
+/* The registry may not have put it on the board yet. */
+static void
+on_machine(void *ctx, uint32_t machine, char out[MACHINE_NAME_MAX])
+{
+    ingest       *in = ctx;
+    board        *b = ak_board(in->k);
+    board_machine m;
+    view          name;
+
+    if (!table_read(board_table(b, BOARD_MACHINES, 0), machine, &m))
+        return;
+    name = board_string(b, BOARD_MACHINES, 0, m.identifier);
+    snprintf(out, MACHINE_NAME_MAX, "%.*s", (int)name.len, (const char *)name.at);
+}
+
 part_events
 ingest__events(ingest *in)
 {
-    return (part_events){ .ctx = in, .series = on_series, .latest = on_latest };
+    return (part_events){ .ctx = in, .series = on_series, .latest = on_latest, .machine = on_machine };
 }
 
 /* ---- arrivals over a restart: DATA/part.N/arrivals, a snapshot ---- */

@@ -832,7 +832,7 @@ journal_open(journal **out, const char *dir, const journal_config *config, uint6
 {
     journal           *j = calloc(1, sizeof *j);
     journal_scan_order order = { .after_lsn = after_lsn, .replay = replay, .ctx = ctx, .crumb = config->crumb,
-                                 .peek = config->peek, .early = config->early };
+                                 .peek = config->peek, .early = config->early, .gap = config->gap };
     bool               more = !config->replay_apart;
     int                rc;
 

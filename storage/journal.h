@@ -38,6 +38,7 @@ typedef struct journal_mark {
 enum journal_durability { JOURNAL_FSYNC, JOURNAL_OS, JOURNAL_MEMORY };
 
 struct journal_block;
+struct journal_gap;
 typedef struct journal_config {
     uint64_t budget_bytes; /* all segments of this partition */
     enum journal_durability durability;
@@ -48,6 +49,7 @@ typedef struct journal_config {
      * which peek says so (it sees each sound block that may count, in no order), and the newest one, in order. */
     bool (*peek)(void *ctx, const struct journal_block *b);
     int  (*early)(void *ctx, const struct journal_block *b);
+    void (*gap)(void *ctx, const struct journal_gap *g); /* what was set aside, each time; or NULL */
     bool replay_apart; /* journal_open() replays nothing: journal_replay() does, while blocks are written already */
 } journal_config;
 
@@ -62,6 +64,13 @@ typedef struct journal_block {
     uint32_t mark_count;
     view     payload;
 } journal_block;
+/* A place without sound blocks, and what those on its sides say of it. */
+typedef struct journal_gap {
+    uint64_t    first_lsn, last_lsn; /* rows that no block has, at most; last_lsn 0: how far is not known */
+    int64_t     after_us, before_us; /* when the blocks on both sides were written; 0: there is none */
+    view        bytes;               /* what stands there; blocks may begin at any page of it */
+    const char *file;                /* where it was put, without its ".bin" */
+} journal_gap;
 typedef int journal_replay_fn(void *ctx, const journal_block *b);
 
 /* Opens or makes DIR/journal, replays every sound block with a row > after_lsn in order; a torn tail is cut, a

@@ -107,6 +107,7 @@ typedef struct journal_scan_order {
     crumb             *crumb; /* or NULL */
     bool (*peek)(void *ctx, const journal_block *b); /* or NULL */
     journal_replay_fn *early; /* or NULL */
+    void (*gap)(void *ctx, const journal_gap *g); /* or NULL */
 } journal_scan_order;
 
 /* Blocks that killed their replay, by sequence: how many. */

@@ -43,6 +43,7 @@ typedef struct entry {
     uint32_t length;
     uint64_t offset;
     uint64_t hole; /* bytes without a sound own block in front of it in its file */
+    int64_t  wall_us;
     bool     early;
 } entry;
 
@@ -276,6 +277,7 @@ index_file(journal_scan *s, uint32_t i)
                                   .file = i,
                                   .length = h.length,
                                   .offset = offset,
+                                  .wall_us = h.wall_us,
                                   .early = is_early(s, &h, offset) });
             step = round_up(h.length, JOURNAL_PAGE);
         } else if (names_us(s, &h)) {
@@ -316,11 +318,21 @@ choose(journal_scan *s)
 
 /* ---- damage ---- */
 
+/* before, after: what stands on its sides in the order of blocks; NULL: nothing. */
+static journal_gap
+gap_between(const journal_scan *s, const entry *before, const entry *after)
+{
+    return (journal_gap){ .first_lsn = (before != NULL ? before->last_lsn : s->order.after_lsn) + 1,
+                          .last_lsn = after != NULL ? after->first_lsn - 1 : 0,
+                          .after_us = before != NULL ? before->wall_us : 0,
+                          .before_us = after != NULL ? after->wall_us : 0 };
+}
+
 /* Copies the bytes that could not be read as blocks to DIR/damaged, for whoever wants to look at them. */
 static void
-set_aside(journal_scan *s, uint32_t file, uint64_t from, uint64_t to)
+set_aside(journal_scan *s, uint32_t file, uint64_t from, uint64_t to, journal_gap gap)
 {
-    char path[FS_PATH_MAX], dir[FS_PATH_MAX];
+    char path[FS_PATH_MAX], dir[FS_PATH_MAX], name[FS_PATH_MAX];
     int  rc;
 
     s->report->damaged++;
@@ -334,7 +346,9 @@ set_aside(journal_scan *s, uint32_t file, uint64_t from, uint64_t to)
     from = min_u64(from, to);
     rc = fs_path(dir, "%s/damaged", s->order.dir);
     if (rc == E_OK)
-        rc = fs_path(path, "%s/%08" PRIu64 "-%" PRIu64 ".bin", dir, s->files[file].own, from);
+        rc = fs_path(name, "%s/%08" PRIu64 "-%" PRIu64, dir, s->files[file].own, from);
+    if (rc == E_OK)
+        rc = fs_path(path, "%s.bin", name);
     if (rc == E_OK)
         rc = fs_make_dir(dir);
     if (rc == E_OK)
@@ -343,6 +357,10 @@ set_aside(journal_scan *s, uint32_t file, uint64_t from, uint64_t to)
         log_warn("journal.set_aside", "error=%s", log_quote(view_str(err_text())));
         err_clear();
     }
+    gap.bytes = view_of(s->bytes + from, to - from);
+    gap.file = name;
+    if (s->order.gap != NULL && rc == E_OK)
+        s->order.gap(s->order.ctx, &gap);
 }
 
 static void
@@ -353,10 +371,10 @@ report_damage(journal_scan *s)
         const entry *before = i > 0 ? e - 1 : NULL;
 
         if (e->hole > 0)
-            set_aside(s, e->file, e->offset - e->hole, e->offset);
+            set_aside(s, e->file, e->offset - e->hole, e->offset, gap_between(s, before, e));
         else if (before != NULL && before->sequence + 1 != e->sequence)
             set_aside(s, before->file, before->offset + round_up(before->length, JOURNAL_PAGE),
-                      s->files[before->file].end + JOURNAL_BLOCK_MAX);
+                      s->files[before->file].end + JOURNAL_BLOCK_MAX, gap_between(s, before, e));
     }
 }
 
@@ -413,7 +431,8 @@ is_skipped(const journal_scan *s, const entry *e)
 static int
 skip(journal_scan *s, const entry *e)
 {
-    set_aside(s, e->file, e->offset, e->offset + e->length);
+    set_aside(s, e->file, e->offset, e->offset + e->length,
+              (journal_gap){ e->first_lsn, e->last_lsn, e->wall_us, e->wall_us, { 0 }, NULL });
     log_error("journal.skipped", "sequence=%" PRIu64 " first_lsn=%" PRIu64 " last_lsn=%" PRIu64
               " why=\"its replay died twice\"", e->sequence, e->first_lsn, e->last_lsn);
     if (s->skipped_count == SKIPPED_MAX)
@@ -588,10 +607,13 @@ journal_scan_begin(journal_scan **out, const journal_scan_order *order, uuid *id
         choose(s);
         note_segments(s, found);
         note_torn_tails(s, found);
-        report_damage(s);
     }
     s->skipped_count = journal_load_skipped(order->dir, s->skipped);
-    return rc == E_OK ? replay_early(s) : rc;
+    if (rc == E_OK)
+        rc = replay_early(s);
+    if (rc == E_OK)
+        report_damage(s); /* series are known by now, as far as they are */
+    return rc;
 }
 
 int

@@ -35,6 +35,8 @@ typedef struct part_config {
     bool        replay_apart; /* the owner calls part_replay; else part_open does it all */
 } part_config;
 
+enum { MACHINE_NAME_MAX = 256 };
+
 /* What the owner wants to hear of, at open (rebuild the board) and later. */
 typedef struct part_events {
     void *ctx;
@@ -43,6 +45,8 @@ typedef struct part_events {
     /* The newest reading of a series: at open, after a replay that went on apart, and when it was erased; lsn 0: it has
      * none. */
     void (*latest)(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn);
+    /* What people call a machine, for a report of damage; leaves out as it is where that is not known. */
+    void (*machine)(void *ctx, uint32_t machine, char out[MACHINE_NAME_MAX]);
 } part_events;
 
 /* Opens or makes it and replays the journal.  E_LOCKED, E_NEWER, E_PERM, E_NOSPACE; damaged data never fails. */

@@ -33,8 +33,12 @@ static void
 fault(check *c, uint64_t *count, uint32_t number, const char *what)
 {
     (*count)++;
+    bool known = number > 0 && number <= series_count(c->p->map) && series_at(c->p->map, number)->machine != 0;
+
     if (c->out->fault_count++ < FAULTS_LOGGED)
-        log_error("part.check", "dir=%s series=%u fault=\"%s\"", c->p->dir, number, what);
+        log_error("part.check", "dir=%s series=%u machine=%u metric=%s fault=\"%s\"", c->p->dir, number,
+                  known ? series_at(c->p->map, number)->machine : 0,
+                  log_quote(known ? series_metric(c->p->map, number) : view_str("")), what);
 }
 
 /* ---- what bytes go to ---- */

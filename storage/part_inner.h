@@ -175,6 +175,9 @@ struct part {
 /* ---- part_load.c ---- */
 NODISCARD int part_load(part *p, journal_report *report);
 
+/* ---- part_damage.c ---- */
+void part_damage_gap(void *p, const journal_gap *g);
+
 /* ---- part_replay.c ---- */
 bool          part_replay_peek(void *p, const journal_block *b);
 NODISCARD int part_replay_early(void *p, const journal_block *b);

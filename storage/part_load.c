@@ -156,6 +156,7 @@ part_load(part *p, journal_report *report)
                               .crumb = p->config.crumb,
                               .peek = part_replay_peek,
                               .early = part_replay_early,
+                              .gap = part_damage_gap,
                               .replay_apart = true };
     uint64_t       trimmed;
     bool           more = !p->config.replay_apart;

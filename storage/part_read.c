@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "proto/err.h"
+#include "proto/instant.h"
 #include "proto/log.h"
 #include "proto/world.h"
 #include "storage/days.h"
@@ -216,10 +217,12 @@ static void
 count_damage(chunk_cursor *c, const char *what)
 {
     part_reader *r = c->reader;
+    char         day[INSTANT_TEXT_MAX + 1];
 
-    if (r->damaged++ == 0) /* once: a scan of a damaged range would fill the log */
-        log_error("part.damaged_chunk", "dir=%s series=%u day=%" PRId64 " error=%s", r->dir,
-                  c->series, c->day, log_quote(view_str(what)));
+    if (r->damaged++ > 0) /* once: a scan of a damaged range would fill the log; `haltless verify` names all */
+        return;
+    day[instant_format(c->day * KEY_DAY_US, day)] = '\0';
+    log_error("part.damaged_chunk", "dir=%s series=%u day=%s error=%s", r->dir, c->series, day, log_quote(view_str(what)));
 }
 
 static bool

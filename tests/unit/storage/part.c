@@ -270,6 +270,92 @@ a_replay_that_never_ends_loses_nothing(void **state)
     part_close(&p);
 }
 
+/* One bit of the block that begins with that lsn, behind its head and two rows. */
+static void
+flip_in_block(const char *dir, uint64_t lsn)
+{
+    char           path[FS_PATH_MAX];
+    struct dirent *e;
+    DIR           *d;
+    uint32_t       flipped = 0;
+
+    CHECK_OK(fs_path(path, "%s/part.0/journal", dir));
+    d = opendir(path);
+    assert_non_null(d);
+    while ((e = readdir(d)) != NULL) {
+        uint8_t head[32], byte;
+        int     fd;
+
+        if (strstr(e->d_name, ".seg") == NULL)
+            continue;
+        CHECK_OK(fs_path(path, "%s/part.0/journal/%s", dir, e->d_name));
+        fd = open(path, O_RDWR);
+        for (off_t at = 0; pread(fd, head, sizeof head, at) == sizeof head; at += 4096) {
+            if (load_u32(head) != 0x4a4c5448 || load_u64(head + 16) != lsn)
+                continue;
+            CHECK_EQ(pread(fd, &byte, 1, at + 128 + 8 + 2 * 24 + 16), 1);
+            byte ^= 1;
+            CHECK_EQ(pwrite(fd, &byte, 1, at + 128 + 8 + 2 * 24 + 16), 1);
+            flipped++;
+        }
+        close(fd);
+    }
+    closedir(d);
+    CHECK_EQ(flipped, 1);
+}
+
+static void
+what_damage_may_have_cost_is_told_with_metric_and_times(void **state)
+{
+    part_config    config = config_in(*state);
+    journal_report report;
+    told           t;
+    part          *p = open_in(*state, &t);
+    body           b = body_new(7);
+    char           path[FS_PATH_MAX], text[2048];
+    struct dirent *e;
+    DIR           *d;
+    uint32_t       reports = 0;
+
+    put_new(p, &b, 1, "pressure", 1);
+    put_new(p, &b, 2, "flow", 1);
+    body_clear(&b);
+    for (uint32_t i = 0; i < 10; i++)
+        body_row(&b, 1, 0, (1775260800ll + i) * 1000000, i);
+    stage(p, &b, 200);
+    part_end_block(p, 1775260900ll * 1000000);
+    CHECK_OK(part_write(p));
+    part_show(p, NULL, NULL);
+    put_new(p, &b, 2, "flow", 1);
+    part_abandon(&p);
+    flip_in_block(*state, 3);
+
+    CHECK_OK(part_open(&p, &config, NULL, &report));
+    CHECK_EQ(report.damaged, 1);
+    CHECK_EQ(part_head(p, 1).count, 1);
+    part_close(&p);
+    CHECK_OK(fs_path(path, "%s/part.0/damaged", (char *)*state));
+    d = opendir(path);
+    assert_non_null(d);
+    while ((e = readdir(d)) != NULL) {
+        size_t len;
+
+        if (strstr(e->d_name, ".txt") == NULL)
+            continue;
+        CHECK_OK(fs_path(path, "%s/part.0/damaged/%s", (char *)*state, e->d_name));
+        CHECK_OK(fs_read_file(path, text, sizeof text, &len));
+        text[len] = '\0';
+        reports++;
+    }
+    closedir(d);
+    CHECK_EQ(reports, 1);
+    assert_non_null(strstr(text, "readings_at_most=10 "));
+    assert_non_null(strstr(text, "machine=1 "));
+    assert_non_null(strstr(text, "metric=\"pressure\" readings=10 from=2026-04-04T00:00:00Z until=2026-04-04T00:00:09Z"));
+    assert_null(strstr(text, "flow"));
+    body_free(&b);
+}
+
 static void
 a_series_two_fronts_made_at_once_is_one(void **state)
 {
@@ -795,6 +881,7 @@ main(void)
         TEST_IN_SCRATCH(what_was_written_is_there_after_a_crash),
         TEST_IN_SCRATCH(it_takes_readings_before_the_replay_is_through),
         TEST_IN_SCRATCH(a_replay_that_never_ends_loses_nothing),
+        TEST_IN_SCRATCH(what_damage_may_have_cost_is_told_with_metric_and_times),
         TEST_IN_SCRATCH(a_series_two_fronts_made_at_once_is_one),
         TEST_IN_SCRATCH(a_changed_unit_is_told_and_survives),
         TEST_IN_SCRATCH(rows_over_the_series_budget_are_dropped_and_counted),
