@@ -436,6 +436,13 @@ call_send_json(call *c, uint16_t status)
 }
 
 void
+call_send_static(call *c, uint16_t status, const char *content_type, view body)
+{
+    if (answer_begin(c, status))
+        http_answer_static(c->x, status, content_type, body);
+}
+
+void
 call_send_taken(call *c, uint16_t status, json_out *j, size_t from)
 {
     if (j->failed) {

@@ -655,7 +655,7 @@ describe_document(void)
 static void
 get_openapi(call *c)
 {
-    etag_send(c, "application/json", describe_document());
+    etag_send_static(c, "application/json", describe_document());
 }
 
 extern const route describe_routes[];

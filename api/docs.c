@@ -41,7 +41,7 @@ send_file(call *c, const char *type, view body)
     call_add_header(c, "Content-Security-Policy",
                     VIEW_LIT("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' "
                              "data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"));
-    etag_send(c, type, body);
+    etag_send_static(c, type, body);
 }
 
 static void

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-enum { TAG_LEN = 34 };
+enum { TAG_LEN = 34, STATICS_MAX = 8 };
 
 static void
 tag_of(view body, char out[TAG_LEN + 1])
@@ -47,17 +47,52 @@ list_names(view list, view tag)
     return false;
 }
 
+/* True: answered with 304. */
+static bool
+is_known(call *c, const char tag[TAG_LEN + 1])
+{
+    bool known = list_names(call_header(c, "if-none-match"), view_str(tag));
+
+    call_add_header(c, "ETag", view_str(tag));
+    if (known)
+        call_send_empty(c, 304);
+    return known;
+}
+
 void
 etag_send(call *c, const char *content_type, view body)
 {
     char tag[TAG_LEN + 1];
 
     tag_of(body, tag);
-    call_add_header(c, "ETag", view_str(tag));
-    if (list_names(call_header(c, "if-none-match"), view_str(tag)))
-        call_send_empty(c, 304);
-    else
+    if (!is_known(c, tag))
         call_send_text(c, 200, content_type, body);
+}
+
+/* The tag of bytes that are there for ever is made once a thread. */
+static const char *
+tag_of_static(view body)
+{
+    static _Thread_local struct {
+        const uint8_t *at;
+        char           tag[TAG_LEN + 1];
+    } known[STATICS_MAX];
+    uint32_t i = 0;
+
+    while (i < STATICS_MAX - 1 && known[i].at != NULL && known[i].at != body.at)
+        i++;
+    if (known[i].at != body.at) {
+        known[i].at = body.at;
+        tag_of(body, known[i].tag);
+    }
+    return known[i].tag;
+}
+
+void
+etag_send_static(call *c, const char *content_type, view body)
+{
+    if (!is_known(c, tag_of_static(body)))
+        call_send_static(c, 200, content_type, body);
 }
 
 void

@@ -111,6 +111,7 @@ void call_end_all(front *f); /* at a stop: what is unanswered gets its 503 */
 void call_unavailable(call *c, uint16_t kind,
                       int rc); /* 503 and what belongs to it; 507 for E_NOSPACE */
 void call_send_text(call *c, uint16_t status, const char *content_type, view body);
+void call_send_static(call *c, uint16_t status, const char *content_type, view body); /* there for ever: not copied */
 /* JSON from `from` on; of a long one the memory is taken and it is sent in pieces. */
 void call_send_taken(call *c, uint16_t status, json_out *j, size_t from);
 bool call_wants(const call *c, const char *media_type); /* in Accept, by name */

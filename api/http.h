@@ -78,6 +78,8 @@ void http_add_header(exchange *x, const char *name, view value);        /* both 
 void http_add_static(exchange *x, const char *name, const char *value); /* both for ever */
 void http_answer(exchange *x, uint16_t status, const char *content_type,
                  view body); /* copied; no type: no body */
+void http_answer_static(exchange *x, uint16_t status, const char *content_type,
+                        view body); /* which is there for ever; in pieces */
 /* The same for a long one: takes *bytes (of malloc), of which [from, from + len) is sent, in pieces. */
 void http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len);
 void http_refuse(exchange *x, uint16_t status, const char *content_type,

@@ -419,35 +419,45 @@ http_refuse(exchange *x, uint16_t status, const char *content_type, view body)
 
 /* ---- long answers: a piece a turn, so that one client's never holds the loop ---- */
 
-void
-http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len)
+static void
+answer_long(exchange *x, uint16_t status, const char *content_type, view body)
 {
     flow      *f = flow_of(x);
     h2o_req_t *req = req_of(x);
 
     answer_begin(f, status, content_type);
     f->sending = false;
-    f->taken = *bytes;
-    *bytes = NULL;
-    f->taken_at = from;
-    f->taken_end = x->is_head ? from : from + len;
-    req->res.content_length = len;
+    f->in_pieces = true;
+    f->left = x->is_head ? view_of(body.at, 0) : body;
+    req->res.content_length = body.len;
     h2o_start_response(req, &f->generator);
     h2o_linklist_insert(&x->at->due, &f->due);
+}
+
+void
+http_answer_static(exchange *x, uint16_t status, const char *content_type, view body)
+{
+    answer_long(x, status, content_type, body);
+}
+
+void
+http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len)
+{
+    flow_of(x)->taken = *bytes;
+    answer_long(x, status, content_type, view_of(*bytes + from, len));
+    *bytes = NULL;
 }
 
 static void
 push_piece(flow *f)
 {
-    size_t      len = (size_t)min_u64(PIECE_LEN, f->taken_end - f->taken_at);
-    h2o_iovec_t piece = h2o_iovec_init(f->taken + f->taken_at, len);
+    h2o_iovec_t piece = h2o_iovec_init(f->left.at, (size_t)min_u64(PIECE_LEN, f->left.len));
 
-    f->taken_at += len;
+    f->left = view_of(f->left.at + piece.len, f->left.len - piece.len);
     f->sending = true;
     f->progress_ms = now_ms();
     http_touch(f->x.at);
-    h2o_send(req_of(&f->x), &piece, len > 0,
-             f->taken_at == f->taken_end ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
+    h2o_send(req_of(&f->x), &piece, piece.len > 0, f->left.len == 0 ? H2O_SEND_STATE_FINAL : H2O_SEND_STATE_IN_PROGRESS);
 }
 
 void
@@ -492,7 +502,7 @@ on_proceed(h2o_generator_t *generator, h2o_req_t *req)
 
     (void)req;
     f->sending = false;
-    if (f->taken != NULL) {
+    if (f->in_pieces) {
         h2o_linklist_insert(&f->x.at->due, &f->due);
         return;
     }

@@ -75,9 +75,9 @@ typedef struct flow { /* an exchange, with its private side */
     bool            stopped; /* the client took it back */
     buffer          filling;
     buffer          under_way;
-    char           *taken; /* a long answer: sent in pieces, one a turn, from taken_at on */
-    size_t          taken_at;
-    size_t          taken_end;
+    bool            in_pieces; /* a long answer, one a turn, */
+    view            left;      /* of which this is to come */
+    char           *taken;     /* its memory, when it is ours */
     h2o_linklist_t  due; /* among those whose next piece may be sent */
 } flow;
 

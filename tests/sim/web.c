@@ -356,6 +356,12 @@ http_answer(exchange *x, uint16_t status, const char *content_type, view body)
 }
 
 void
+http_answer_static(exchange *x, uint16_t status, const char *content_type, view body)
+{
+    http_answer(x, status, content_type, body);
+}
+
+void
 http_answer_taken(exchange *x, uint16_t status, const char *content_type, char **bytes, size_t from, size_t len)
 {
     http_answer(x, status, content_type, view_of(*bytes + from, len));
