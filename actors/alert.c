@@ -33,50 +33,11 @@ alert__log_error(const char *event)
 
 /* ---- rules ---- */
 
-static void
-rules_changed(alert *a)
+void
+alert__rules_changed(alert *a)
 {
     alert__states_prune(a);
     alert__silence_rules(a);
-}
-
-static void
-look_at_rules(alert *a)
-{
-    if (a->rules.seq == board_rules_seq(ak_board(a->k)))
-        return;
-    if (ruleset_load(&a->rules, ak_board(a->k)) < 0)
-        alert__log_error("alert.rules");
-    else
-        rules_changed(a);
-}
-
-static watched_series *
-series_of(alert *a, uint16_t part, uint32_t no)
-{
-    board          *b = ak_board(a->k);
-    watched_part   *p = &a->parts[part];
-    watched_series *w;
-    board_series    s;
-
-    if (no >= p->room) {
-        uint32_t room = no + no / 2 + 1024;
-
-        p->series = realloc(p->series, room * sizeof *p->series);
-        ASSERT(p->series != NULL);
-        memset(p->series + p->room, 0, (room - p->room) * sizeof *p->series);
-        p->room = room;
-    }
-    w = &p->series[no];
-    if (w->seq == a->rules.seq + 1)
-        return w;
-    if (!table_read(board_table(b, BOARD_SERIES, part), no, &s))
-        return NULL;
-    w->seq = a->rules.seq + 1;
-    w->machine = s.machine;
-    w->tenant = s.tenant;
-    ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), s.machine, w->run);
-    return w;
 }
 
 bool
@@ -116,7 +77,7 @@ alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_turn t
                  double value)
 {
     s->flying++;
-    alert__turn(a, &(turn){ .rule = r->no, .machine = s->machine, .tenant = r->tenant, .opens = t == RULE_OPENS,
+    alert__turn(a, &(turn){ .rule = r->no, .version = r->version, .machine = s->machine, .tenant = r->tenant, .opens = t == RULE_OPENS,
                             .pos = pos, .time_us = time_us, .value = value, .peak = s->s.peak });
 }
 
@@ -146,26 +107,50 @@ judge(alert *a, const live_rule *l, uint32_t machine, int64_t machine_us, const 
         alert__take_turn(a, r, s, t, pos, row->time_us, shown);
 }
 
+static uint32_t
+count_rules(const watched_series *w)
+{
+    return w == NULL ? 0 : w->run[0].count + w->run[1].count;
+}
+
 bool
 alert__has_room(alert *a, uint16_t part, uint32_t series)
 {
-    const watched_series *w = series_of(a, part, series);
+    const watched_series *now = alert__series_of(a, &a->now, part, series);
+    const watched_series *past = alert__series_of(a, &a->past, part, series);
+    uint32_t              count = count_rules(now) + count_rules(past);
 
-    return w == NULL || alert__turns_room(a) >= w->run[0].count + w->run[1].count || alert__turns_room(a) == TURNS_MAX;
+    return alert__turns_room(a) >= count || alert__turns_room(a) == TURNS_MAX;
+}
+
+/* By those of a run that were in force when the row's block was closed. */
+static void
+judge_run(alert *a, const live_rule *rules, uint32_t count, uint32_t machine, const reading_row *row, uint64_t lsn,
+          uint64_t stamp)
+{
+    int64_t machine_us;
+
+    for (const live_rule *l = rules; l < rules + count; l++)
+        if (l->rule.changed <= stamp && (l->rule.until == 0 || stamp < l->rule.until) &&
+            alert__applies(a, &l->rule, machine, &machine_us))
+            judge(a, l, machine, machine_us, row, alert__row_pos(lsn));
+}
+
+static void
+judge_by(alert *a, rule_book *book, uint16_t part, const reading_row *row, uint64_t lsn, uint64_t stamp)
+{
+    const watched_series *w = alert__series_of(a, book, part, row->series);
+
+    for (uint32_t i = 0; w != NULL && i < RULE_RUNS; i++)
+        judge_run(a, book->set.rules + w->run[i].first, w->run[i].count, w->machine, row, lsn, stamp);
 }
 
 void
-alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn)
+alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn, uint64_t stamp)
 {
-    const watched_series *w = series_of(a, part, row->series);
-    int64_t               machine_us;
-
-    if (w == NULL)
-        return;
-    for (const rule_run *run = w->run; run < w->run + RULE_RUNS; run++)
-        for (uint32_t i = run->first; i < run->first + run->count; i++)
-            if (alert__applies(a, &a->rules.rules[i].rule, w->machine, &machine_us))
-                judge(a, &a->rules.rules[i], w->machine, machine_us, row, alert__row_pos(lsn));
+    judge_by(a, &a->now, part, row, lsn, stamp);
+    if (a->past.set.count > 0)
+        judge_by(a, &a->past, part, row, lsn, stamp);
 }
 
 static ak_verdict
@@ -180,7 +165,9 @@ on_watched(ak *k, void *self, const ak_msg *m)
     memcpy(&h, m->body, sizeof h);
     if (h.rows > (m->len - sizeof h) / sizeof(reading_row) || h.part >= a->feed_count)
         return AK_BAD;
-    look_at_rules(a);
+    alert__look_at_rules(a);
+    if (!alert__can_judge(a, h.rules))
+        return AK_WAIT;
     alert__feed_take(a, &h, (const uint8_t *)m->body + sizeof h);
     alert__asks_go(a);
     return AK_DONE;
@@ -196,9 +183,12 @@ on_answer(ak *k, void *self, const ak_msg *m)
 
     (void)k;
     if (ctx >= (uint8_t *)a->feeds && ctx < (uint8_t *)(a->feeds + BOARD_PARTS_MAX)) {
-        look_at_rules(a);
+        alert__look_at_rules(a);
         alert__feed_answered(a, m->ctx, m);
         alert__asks_go(a);
+    } else if (ctx == (uint8_t *)&a->fetch) {
+        alert__rules_answered(a, m);
+        alert__feeds_go(a);
     } else if (ctx != NULL) {
         alert__answered(a, m);
         alert__feeds_go(a);
@@ -213,13 +203,14 @@ on_timer(ak *k, void *self, const ak_msg *m)
 
     if (m->ctx == &a->retry_set) {
         a->retry_set = false;
+        alert__look_at_rules(a);
         alert__feeds_go(a);
         alert__asks_go(a);
         return AK_DONE;
     }
     if (a->loaded)
         alert__look_at_status(a);
-    look_at_rules(a);
+    alert__look_at_rules(a);
     if (a->loaded)
         alert__silences(a);
     alert__asks_go(a);
@@ -243,10 +234,8 @@ stop(ak *k, void *self)
         alert__save_now(a);
     alert__states_free(a);
     alert__feeds_close(a);
-    ruleset_free(&a->rules);
+    alert__rules_close(a);
     alert__silences_free(a);
-    for (uint32_t p = 0; p < BOARD_PARTS_MAX; p++)
-        free(a->parts[p].series);
     free(a->turns);
     alert__status_free(a);
 }
@@ -262,11 +251,6 @@ init(ak *k, void *self)
         return err(E_NOMEM, "transitions");
     alert__feeds_open(a);
     alert__load(a);
-    if (ruleset_load(&a->rules, ak_board(k)) < 0) {
-        alert__states_free(a);
-        free(a->turns);
-        return err(E_NOMEM, "rules");
-    }
     a->started_us = ak_wall_us(k);
     alert__silence_rules(a);
     alert__asks_go(a);

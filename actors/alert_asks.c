@@ -10,7 +10,6 @@
 
 #include "proto/err.h"
 #include "proto/log.h"
-#include "proto/reg_ops.h"
 
 #include <stdlib.h>
 
@@ -18,8 +17,8 @@
 #define RETRY_NS  (500ull * 1000000)
 enum { BODY_MAX = 1024 };
 
-static bool
-ask_registry(alert *a, enum reg_op op, uint32_t tenant, pack *p, void *ctx)
+bool
+alert__ask_registry(alert *a, enum reg_op op, uint32_t tenant, pack *p, void *ctx)
 {
     reg_ask head = { .op = (uint16_t)op, .role = ROLE_SYSTEM, .tenant = tenant };
     view    map = pack_view(p);
@@ -55,14 +54,15 @@ ask_turn(alert *a, turn_slot *slot)
     bool        asked;
 
     pack_init(&p);
-    pack_map(&p, 6);
+    pack_map(&p, 7);
     pack_name_int(&p, "rule", t->rule);
+    pack_name_int(&p, "version", t->version);
     pack_name_int(&p, "machine", t->machine);
     pack_name_int(&p, "pos", (int64_t)t->pos);
     pack_name_int(&p, "time_us", t->time_us);
     pack_name_double(&p, "value", t->value);
     pack_name_double(&p, "peak", t->peak);
-    asked = ask_registry(a, t->opens ? REG_ALERT_OPEN : REG_ALERT_CLOSE, t->tenant, &p, slot);
+    asked = alert__ask_registry(a, t->opens ? REG_ALERT_OPEN : REG_ALERT_CLOSE, t->tenant, &p, slot);
     pack_fini(&p);
     slot->waits = !asked;
     return asked;
@@ -109,7 +109,7 @@ ask_open(alert *a)
     pack_array(&p, a->feed_count);
     for (uint16_t i = 0; i < a->feed_count; i++)
         pack_int(&p, (int64_t)a->feeds[i].cursor);
-    a->loading = ask_registry(a, REG_ALERT_OPEN_ALL, 0, &p, &a->load_after);
+    a->loading = alert__ask_registry(a, REG_ALERT_OPEN_ALL, 0, &p, &a->load_after);
     pack_fini(&p);
     if (!a->loading)
         alert__retry_later(a);
@@ -164,7 +164,7 @@ alert__status_changed(alert *a, uint32_t machine, uint8_t old_status, uint8_t ne
     pack_name_str(&p, "new_status", view_str(status_words[new_status]));
     pack_name_int(&p, "time_us", ak_wall_us(a->k));
     a->status_flying[i] = (status_slot){ .used = true, .machine = machine, .old_status = old_status };
-    asked = ask_registry(a, REG_STATUS_CHANGED, m.tenant, &p, &a->status_flying[i]);
+    asked = alert__ask_registry(a, REG_STATUS_CHANGED, m.tenant, &p, &a->status_flying[i]);
     pack_fini(&p);
     a->status_flying[i].used = asked;
     return asked;
@@ -196,7 +196,7 @@ take_open(alert *a, const msgpack_object *item)
 {
     int64_t      rule = 0, machine = 0, no = 0, pos = 0;
     double       peak = 0;
-    bool         stands = true;
+    bool         stands = true, cleared = false;
     feed_part   *f;
     alert_state *s;
 
@@ -205,6 +205,7 @@ take_open(alert *a, const msgpack_object *item)
         return;
     (void)pack_get_int(item, "pos", &pos);
     (void)pack_get_bool(item, "stands", &stands);
+    (void)pack_get_bool(item, "cleared", &cleared);
     if (pack_get_int(item, "alert", &no) && no > a->load_after)
         a->load_after = no;
     f = alert__feed_of(a, (uint32_t)machine);
@@ -212,12 +213,19 @@ take_open(alert *a, const msgpack_object *item)
         f->known = max_u64(f->known, (uint64_t)pos / 2);
     if (f != NULL && (uint64_t)pos / 2 > f->cursor) {
         s->done_pos = (uint64_t)pos;
-        s->done_open = stands;
+        s->done_open = !cleared; /* an edit that closed it has its place behind that, and begins the state anew */
     } else if (stands && s->flying == 0) { /* else what it waits for is the later word */
         if (!s->s.open && pack_get_double(item, "peak", &peak))
             s->s.peak = peak;
         s->s.open = true;
     }
+}
+
+bool
+alert__page(const ak_msg *m, pack_doc *d)
+{
+    return status_of(m) == 200 && m->len >= sizeof(reg_done) &&
+           pack_open(d, view_of((const uint8_t *)m->body + sizeof(reg_done), m->len - sizeof(reg_done))) == E_OK;
 }
 
 /* A page of open alerts; an empty one is the last. */
@@ -229,8 +237,7 @@ take_page(alert *a, const ak_msg *m)
     int64_t               before = a->load_after;
 
     a->loading = false;
-    if (status_of(m) != 200 || m->len < sizeof(reg_done)
-        || pack_open(&d, view_of((const uint8_t *)m->body + sizeof(reg_done), m->len - sizeof(reg_done))) < 0) {
+    if (!alert__page(m, &d)) {
         err_clear();
         alert__retry_later(a);
         return;
@@ -241,7 +248,7 @@ take_page(alert *a, const ak_msg *m)
     a->loaded = a->load_after == before;
     pack_doc_close(&d);
     if (a->loaded)
-        alert__feeds_go(a);
+        alert__look_at_rules(a);
 }
 
 static void

@@ -46,10 +46,12 @@ take_rows(alert *a, feed_part *f, const watched_head *h, const uint8_t *rows)
             continue;
         if (!alert__has_room(a, h->part, row.series))
             return false;
-        alert__judge_row(a, h->part, &row, lsn);
+        alert__judge_row(a, h->part, &row, lsn, h->rules);
         f->cursor = lsn;
         a->states.changed = true;
     }
+    if (h->rows > 0)
+        f->stamp = max_u64(f->stamp, h->rules);
     if (h->upto > f->cursor) {
         f->cursor = h->upto;
         a->states.changed = true;
@@ -148,7 +150,7 @@ ask(alert *a, uint16_t part)
 void
 alert__feeds_go(alert *a)
 {
-    if (!a->loaded || alert__turns_room(a) < TURNS_MAX / 2)
+    if (!a->loaded || !a->rules_known || a->fetch.asked || alert__turns_room(a) < TURNS_MAX / 2)
         return;
     for (uint16_t i = 0; i < a->feed_count; i++) {
         feed_part *f = &a->feeds[i];
@@ -217,6 +219,8 @@ alert__feed_answered(alert *a, feed_part *f, const ak_msg *m)
     if (m->type == MSG_CAUGHT) {
         memcpy(&h, m->body, sizeof h);
         if (h.part != f - a->feeds || h.rows > (m->len - sizeof h) / sizeof(reading_row))
+            return;
+        if (!alert__can_judge(a, h.rules)) /* it is asked for again then */
             return;
         take_caught(a, f, &h, (const uint8_t *)m->body + sizeof h);
         alert__feeds_go(a);

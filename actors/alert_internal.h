@@ -1,6 +1,7 @@
 /* alert_internal.h - what the files of the alert actor share.
  *
  *   alert.c         the kind: watched readings, rules, timers
+ *   alert_rules.c   the rules in force, and those that were when readings were accepted that are judged later
  *   alert_feed.c    how far each partition's readings are judged; what was missed, from its journal
  *   alert_states.c  what is known of each rule on each machine
  *   alert_save.c    that, the cursors and the waiting transitions, over restarts
@@ -15,6 +16,7 @@
 #include "actors/deadlines.h"
 #include "actors/rules.h"
 #include "proto/pack.h"
+#include "proto/reg_ops.h"
 #include "transport/board.h"
 #include "transport/count.h"
 
@@ -45,7 +47,7 @@ typedef struct alert_states {
 
 /* An alert to open or to close. */
 typedef struct turn {
-    uint32_t rule, machine, tenant;
+    uint32_t rule, version, machine, tenant;
     bool     opens;
     int64_t  time_us;
     uint64_t pos; /* where it was decided: see alert__row_pos() */
@@ -76,9 +78,9 @@ typedef struct status_slot {
     uint32_t machine;
 } status_slot;
 
-/* What is kept of a series: where its rules are in the set, as of rules.seq. */
+/* What is kept of a series: where its rules are in the set, as of an edition. */
 typedef struct watched_series {
-    uint64_t seq; /* plus 1; 0: not looked up */
+    uint64_t edition; /* plus 1; 0: not looked up */
     uint32_t machine, tenant;
     rule_run run[RULE_RUNS];
 } watched_series;
@@ -88,12 +90,29 @@ typedef struct watched_part {
     uint32_t        room;
 } watched_part;
 
+/* Rules, and what is looked up by them. */
+typedef struct rule_book {
+    ruleset      set;
+    uint64_t     edition; /* another set, another edition */
+    watched_part parts[BOARD_PARTS_MAX];
+} rule_book;
+
+/* Versions of rules on their way from the registry, a page at a time. */
+typedef struct rule_fetch {
+    bool     asked;
+    int64_t  after;
+    uint64_t seq; /* the registry's rules_seq */
+    uint8_t *bytes;
+    size_t   len;
+} rule_fetch;
+
 /* One partition's readings: judged up to `cursor`, in their order, none left out. */
 typedef struct feed_part {
     uint64_t cursor;
     uint64_t saved;  /* of the newest file */
     judged_note told;   /* to its ingest */
     uint64_t known;  /* the greatest lsn heard of */
+    uint64_t stamp;  /* rules_seq of what was judged last */
     bool     placed; /* there is a cursor; else its ingest is asked where to begin */
     bool     fresh;  /* which is on no disk yet: nothing is judged before */
     bool     behind; /* there is something to ask for */
@@ -117,9 +136,11 @@ typedef struct saving {
 
 typedef struct alert {
     ak          *k;
-    ruleset      rules;
+    rule_book    now;  /* what is in force */
+    rule_book    past; /* what was, of rules that were changed since */
+    rule_fetch   fetch;
+    bool         rules_known; /* both are of one moment */
     alert_states states;
-    watched_part parts[BOARD_PARTS_MAX];
     feed_part    feeds[BOARD_PARTS_MAX];
     uint16_t     feed_count;
     saving       saving;
@@ -157,6 +178,18 @@ void alert__states_free(alert *a);
 /* The registry has decided up to there: what is found out again is not told again.  Past it, its word counts. */
 bool alert__is_done(alert_state *s, uint64_t pos);
 
+/* alert_rules.c */
+void alert__look_at_rules(alert *a);
+bool alert__can_judge(const alert *a, uint64_t stamp); /* false: it is asked what is in force there */
+void alert__rules_answered(alert *a, const ak_msg *m);
+watched_series *alert__series_of(alert *a, rule_book *book, uint16_t part, uint32_t no); /* NULL: not there */
+void alert__rules_close(alert *a);
+static inline const ruleset *
+alert__rules(const alert *a)
+{
+    return &a->now.set;
+}
+
 /* alert_save.c */
 void alert__load(alert *a);
 void alert__save(alert *a); /* by the helper; not while one is under way */
@@ -186,6 +219,9 @@ feed_part *alert__feed_of(alert *a, uint32_t machine); /* NULL: not known where 
 /* alert_asks.c */
 uint32_t alert__turns_room(const alert *a);
 void alert__retry_later(alert *a);
+/* A page of an answer: what REG_DONE carries; false: trouble. */
+bool alert__page(const ak_msg *m, pack_doc *d);
+bool alert__ask_registry(alert *a, enum reg_op op, uint32_t tenant, pack *p, void *ctx);
 void alert__turn(alert *a, const turn *t); /* not when full */
 void alert__asks_go(alert *a);             /* sends what may go; asks for the open alerts first */
 /* A reply, MSG_FAIL or MSG_LATE.  False: it is not one of ours. */
@@ -211,6 +247,7 @@ void alert__take_turn(alert *a, const board_rule *r, alert_state *s, enum rule_t
                       double value);
 /* False: its transitions may find no room. */
 bool alert__has_room(alert *a, uint16_t part, uint32_t series);
-void alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn);
+void alert__judge_row(alert *a, uint16_t part, const reading_row *row, uint64_t lsn, uint64_t stamp);
+void alert__rules_changed(alert *a);
 
 #endif

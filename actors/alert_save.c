@@ -27,6 +27,7 @@ typedef struct head {
 
 typedef struct cursor {
     uint64_t lsn;
+    uint64_t stamp;
     uint64_t placed;
 } cursor;
 
@@ -60,6 +61,7 @@ load_cursors(alert *a, const uint8_t *from, uint32_t count)
         if (c.placed == 0)
             continue;
         a->feeds[i].cursor = a->feeds[i].saved = a->feeds[i].known = c.lsn;
+        a->feeds[i].stamp = c.stamp;
         a->feeds[i].placed = true;
     }
 }
@@ -171,7 +173,7 @@ copy_all(alert *a)
         return false;
     put(s, &h, sizeof h);
     for (uint16_t i = 0; i < a->feed_count; i++) {
-        cursor c = { a->feeds[i].cursor, a->feeds[i].placed };
+        cursor c = { a->feeds[i].cursor, a->feeds[i].stamp, a->feeds[i].placed };
 
         s->cursor[i] = c.lsn;
         s->placed[i] = a->feeds[i].placed;

@@ -37,7 +37,7 @@ static void
 look_at(alert *a, const deadline *due)
 {
     const live_rule *l = due->what < a->rule_room && a->rule_at[due->what] != 0
-                             ? &a->rules.rules[a->rule_at[due->what] - 1]
+                             ? &alert__rules(a)->rules[a->rule_at[due->what] - 1]
                              : NULL;
     alert_state     *s = alert__state_find(a, due->what, due->machine);
     feed_part       *f;
@@ -83,8 +83,8 @@ has_new_rule(alert *a)
 {
     bool found = false;
 
-    for (uint32_t i = 0; i < a->rules.count; i++) {
-        const board_rule *r = &a->rules.rules[i].rule;
+    for (uint32_t i = 0; i < alert__rules(a)->count; i++) {
+        const board_rule *r = &alert__rules(a)->rules[i].rule;
 
         if (r->type != RULE_NO_DATA || a->silence_version[r->no] == r->version)
             continue;
@@ -98,7 +98,7 @@ static void
 expect_run(alert *a, const rule_run *run, uint32_t machine)
 {
     for (uint32_t i = run->first; i < run->first + run->count; i++) {
-        const board_rule *r = &a->rules.rules[i].rule;
+        const board_rule *r = &alert__rules(a)->rules[i].rule;
         alert_state      *state;
         int64_t           machine_us;
 
@@ -120,7 +120,7 @@ expect_series(alert *a, uint16_t part, uint32_t no)
 
     if (!table_read(board_table(b, BOARD_SERIES, part), no, &s))
         return;
-    ruleset_find(&a->rules, s.tenant, board_string(b, BOARD_SERIES, part, s.metric), s.machine, run);
+    ruleset_find(alert__rules(a), s.tenant, board_string(b, BOARD_SERIES, part, s.metric), s.machine, run);
     for (uint32_t i = 0; i < RULE_RUNS; i++)
         expect_run(a, &run[i], s.machine);
 }
@@ -131,8 +131,8 @@ alert__silence_rules(alert *a)
     uint32_t max = 0;
     board   *b = ak_board(a->k);
 
-    for (uint32_t i = 0; i < a->rules.count; i++)
-        max = a->rules.rules[i].rule.no > max ? a->rules.rules[i].rule.no : max;
+    for (uint32_t i = 0; i < alert__rules(a)->count; i++)
+        max = alert__rules(a)->rules[i].rule.no > max ? alert__rules(a)->rules[i].rule.no : max;
     if (max >= a->rule_room) {
         uint32_t room = max + 64;
 
@@ -144,8 +144,8 @@ alert__silence_rules(alert *a)
     }
     if (a->rule_room > 0)
         memset(a->rule_at, 0, a->rule_room * sizeof *a->rule_at);
-    for (uint32_t i = 0; i < a->rules.count; i++)
-        a->rule_at[a->rules.rules[i].rule.no] = i + 1;
+    for (uint32_t i = 0; i < alert__rules(a)->count; i++)
+        a->rule_at[alert__rules(a)->rules[i].rule.no] = i + 1;
     if (!has_new_rule(a))
         return;
     for (uint16_t part = 0; part < board_parts(b); part++)

@@ -86,9 +86,9 @@ alert__states_prune(alert *a)
     uint32_t      kept = 0;
 
     ASSERT(live != NULL);
-    for (uint32_t i = 0; i < a->rules.count; i++)
-        if (a->rules.rules[i].rule.no <= max)
-            live[a->rules.rules[i].rule.no] = 1;
+    for (uint32_t i = 0; i < alert__rules(a)->count; i++)
+        if (alert__rules(a)->rules[i].rule.no <= max)
+            live[alert__rules(a)->rules[i].rule.no] = 1;
     for (uint32_t i = 0; i < t->count; i++)
         if ((t->at[i].rule <= max && live[t->at[i].rule]) || t->at[i].flying > 0)
             t->at[kept++] = t->at[i];

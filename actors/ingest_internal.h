@@ -64,6 +64,7 @@ typedef struct watch {
     uint32_t     rows, rows_max; /* 0: there is no alert actor */
     uint8_t     *body;           /* watched_head and rows; made at first use */
     uint8_t     *caught;         /* the same for rows of the journal */
+    bool         all;            /* of the block that is shown: it is older than the rules of now */
     uint64_t     upto;           /* of the row that was handed on last, or of one that may have to be */
     bool         heard;          /* it has spoken since the partition was opened */
     judged_note  judged;

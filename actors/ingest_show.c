@@ -312,7 +312,7 @@ show_row(void *ctx, uint32_t no, const head_row *row, uint64_t lsn)
     }
     if (UNLIKELY(s->watch_seq != (uint32_t)in->rules.seq + 1))
         ingest__look_at_rules(in, no, s);
-    if (UNLIKELY(s->watched) && ingest__is_wanted(in, s, is_newest, row->value))
+    if (UNLIKELY(s->watched || in->watch.all) && ingest__is_wanted(in, s, is_newest, row->value))
         ingest__watch_row(in, &r, lsn);
     if (UNLIKELY(in->live))
         feed_fronts(in, s->tenant, &r, lsn);
@@ -347,6 +347,7 @@ begin_commit(ingest *in)
     board *b = ak_board(in->k);
 
     ingest__refresh_rules(in);
+    in->watch.all = part_stamped(in->part) < in->rules.seq;
     in->now_us = ak_wall_us(in->k);
     in->commit++;
     in->live = in->front_count > 0 && board_anyone_watches(b);

@@ -8,7 +8,8 @@
  * asks for; a piece of an answer is bounded.  While it has not said how far it is, the position is said again, so that
  * a crossing in the last rows before a silence is not overlooked.  "Watched" is by the rules of now: rows that no rule
  * can want may be left out of both ways alike.  Of a commit, rows between the tightest bounds of their series are left
- * out as well (rule_bounds); the journal's all come: they make the same turns.
+ * out as well (rule_bounds); the journal's all come: they make the same turns.  Of a block that was closed before the rules
+ * changed, the rows of every series come: the alert actor judges them by the rules that were in force then.
  */
 #include "actors/ingest_internal.h"
 
@@ -79,8 +80,10 @@ ingest__look_at_rules(ingest *in, uint32_t no, series_slot *s)
 bool
 ingest__is_wanted(const ingest *in, series_slot *s, bool is_newest, double value)
 {
-    const rule_bounds *b = &in->bounds[s->bounds - 1];
+    const rule_bounds *b = s->bounds != 0 ? &in->bounds[s->bounds - 1] : NULL;
 
+    if (in->watch.all)
+        return is_newest || (s->watched && b->every);
     return b->every || (is_newest && rule_bounds_want(b, &s->hot, value));
 }
 
@@ -198,7 +201,7 @@ answer(ingest *in, watched_head *h)
 }
 
 static bool
-is_watched(ingest *in, uint32_t no)
+is_watched(ingest *in, uint32_t no, const part_again_row *r)
 {
     series_slot *s = no < in->series_room ? &in->series[no] : NULL;
 
@@ -206,7 +209,12 @@ is_watched(ingest *in, uint32_t no)
         return false;
     if (s->watch_seq != (uint32_t)in->rules.seq + 1)
         ingest__look_at_rules(in, no, s);
-    return s->watched;
+    if (s->watched && in->bounds[s->bounds - 1].every)
+        return true;
+    /* Late as it came, it was not handed on then either; the alert actor may not know what it was late behind. */
+    if (s->latest.lsn < r->lsn && r->row.time_us < s->latest.time_us)
+        return false;
+    return s->watched || r->stamp < in->rules.seq;
 }
 
 /* A piece of what was read: rows under the same rules. */
@@ -221,7 +229,7 @@ answer_read(ingest *in)
     w->fresh = false;
     *h = (watched_head){ .after = w->after };
     for (; (r = part_again_peek(w->replay)) != NULL; part_again_skip(w->replay)) {
-        if (!is_watched(in, r->series))
+        if (!is_watched(in, r->series, r))
             continue;
         if (h->rows == CAUGHT_ROWS_MAX || (h->rows > 0 && (r->stamp != h->rules || r->lsn - h->lsn > UINT32_MAX)))
             break;
@@ -296,7 +304,7 @@ serve(ingest *in)
         answer(in, &(watched_head){ .upto = shown });
     else if (w->after > shown)
         answer(in, &(watched_head){ .after = shown, .upto = shown, .flags = WATCHED_BEHIND });
-    else if (in->rules.count == 0 || w->after == shown)
+    else if (in->rules.seq == 0 || w->after == shown) /* there has never been a rule */
         answer(in, &(watched_head){ .after = w->after, .upto = shown });
     else if (part_again_upto(w->replay) == from && (w->fresh || part_again_peek(w->replay) != NULL))
         answer_read(in);

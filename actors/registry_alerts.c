@@ -40,7 +40,7 @@ reg_alert_store(registry *r, const reg_alert *a)
     pack    p;
 
     pack_init(&p);
-    pack_map(&p, 19);
+    pack_map(&p, 20);
     pack_name_uuid(&p, "id", &a->id);
     pack_name_int(&p, "rule", a->rule->no);
     pack_name_int(&p, "machine", a->machine->no);
@@ -57,6 +57,7 @@ reg_alert_store(registry *r, const reg_alert *a)
     pack_name_int(&p, "acknowledged_by", a->acknowledged_by);
     pack_name_int(&p, "resolved_by", a->resolved_by);
     pack_name_bool(&p, "held", a->held);
+    pack_name_bool(&p, "cleared", a->cleared);
     pack_name_int(&p, "escalated", (int64_t)a->escalated);
     pack_name_str(&p, "message", a->message);
     pack_name_str(&p, "metric", a->metric);
@@ -185,6 +186,7 @@ load_alert(registry *r, view key, const msgpack_object *map)
     a->acknowledged_by = (uint32_t)reg_stored_int(map, "acknowledged_by", 0);
     a->resolved_by = (uint32_t)reg_stored_int(map, "resolved_by", 0);
     (void)pack_get_bool(map, "held", &a->held);
+    (void)pack_get_bool(map, "cleared", &a->cleared);
     a->escalated = (uint64_t)reg_stored_int(map, "escalated", 0);
     reg_stored_text(map, "message", &a->message);
     reg_stored_text(map, "metric", &a->metric);
@@ -601,6 +603,15 @@ was_made(const reg_call *c, const reg_alert *last)
     return last != NULL && pos_of(c) != 0 && pos_of(c) <= last->pos;
 }
 
+/* Of a version of the rule that was about something else, or before it was off: its alerts are closed. */
+static bool
+is_of_before(const reg_call *c, const reg_rule *rule)
+{
+    int64_t version = reg_int(c, "version", 0);
+
+    return version > 0 && version < rule->live_from;
+}
+
 static reg_alert *
 make_alert(reg_call *c, reg_rule *rule, reg_machine *machine)
 {
@@ -640,7 +651,7 @@ op_alert_open(reg_call *c)
     reg_rule    *rule = numbered_rule(c);
     reg_machine *machine = numbered_machine(c);
 
-    if (rule == NULL || rule->deleted || !rule->active)
+    if (rule == NULL || rule->deleted || !rule->active || is_of_before(c, rule))
         return reg_fail(c, 404, "Alert rule not found.");
     if (machine == NULL || machine->deleted || machine->tenant != rule->tenant)
         return reg_fail(c, 404, "Machine not found.");
@@ -670,6 +681,7 @@ op_alert_close(reg_call *c)
     if (a == NULL || was_made(c, a))
         return reg_fail(c, 404, NOT_FOUND);
     a->pos = max_u64(a->pos, pos_of(c));
+    a->cleared = true;
     if (a->held) { /* resolved long ago */
         release(c->r, a);
         return reg_fail(c, 404, NOT_FOUND);
@@ -693,7 +705,7 @@ is_ahead(const reg_call *c, const reg_alert *a)
                              : INT64_MAX);
 }
 
-/* -> [{alert (number), rule, machine, created_us, peak, pos, stands}] of all that stand, and of the last of a rule and
+/* -> [{alert (number), rule, machine, created_us, peak, pos, stands, cleared}] of all that stand, and of the last of a rule and
  * machine that were decided behind `judged` (an lsn a partition), by number, behind `after`. */
 static uint16_t
 op_alert_open_all(reg_call *c)
@@ -709,7 +721,7 @@ op_alert_open_all(reg_call *c)
 
         if (a->no <= after || !(stands(a) || (is_ahead(c, a) && find_last(c->r, a->rule, a->machine) == a)))
             continue;
-        pack_map(&items, 7);
+        pack_map(&items, 8);
         pack_name_int(&items, "alert", (int64_t)a->no);
         pack_name_int(&items, "rule", a->rule->no);
         pack_name_int(&items, "machine", a->machine->no);
@@ -717,6 +729,7 @@ op_alert_open_all(reg_call *c)
         pack_name_double(&items, "peak", a->peak);
         pack_name_int(&items, "pos", (int64_t)a->pos);
         pack_name_bool(&items, "stands", stands(a));
+        pack_name_bool(&items, "cleared", a->cleared);
         found++;
     }
     view raw = pack_view(&items);

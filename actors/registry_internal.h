@@ -29,6 +29,7 @@ enum {
     REG_EVENT_MAX = 8192 - (int)sizeof(event_head),
     REG_EVENTS_KEPT = 1000, /* of a tenant, for who comes back */
     REG_MESSAGE_MAX = 1000, /* bytes of an alert's text */
+    REG_VERSIONS = 4,       /* of a rule that are remembered */
 };
 
 /* ---- pointers in order, and pointers by hash ---- */
@@ -176,6 +177,8 @@ typedef struct reg_rule {
     uuid         id;
     uint32_t     no;
     uint32_t     version;
+    uint32_t     live_from; /* version from which on it knows only its own */
+    uint64_t     seq;       /* of the change that made this version: rules_seq */
     uint8_t      op;
     uint8_t      severity;
     bool         active;
@@ -197,6 +200,7 @@ typedef struct reg_rule {
     view         message; /* .at == NULL: the default text */
     view         conditions; /* packed (rules.h); .at == NULL: none */
     view         channels; /* u32 numbers of channels; .at == NULL: all that are active */
+    view         was[REG_VERSIONS]; /* versions that were in force before (rules.h packs them), oldest first; owned */
     reg_machine *machine;  /* NULL: every machine */
     reg_group   *group;    /* of that group; NULL: any */
     reg_tenant  *tenant;
@@ -207,6 +211,7 @@ typedef struct reg_alert {
     uint64_t     no;
     uint8_t      severity;
     bool         dropped; /* on its way out */
+    bool         cleared; /* its last transition closed it; else it was opened, whatever people and edits did to it since */
     bool         held;    /* a person resolved it, and its condition has not cleared since: nothing is opened */
     bool         counted; /* in its machine's open_alerts */
     bool         loud;    /* in its machine's counts by severity: open, and not snoozed now */
@@ -267,6 +272,7 @@ typedef struct registry {
     uint32_t  refresh_s;
     bool      wrote; /* something is staged in the store */
     bool      rules_changed;
+    uint64_t  rules_seq; /* of the last change of a rule, of any tenant */
 
     uint64_t next[NEXT_COUNTERS];
 
@@ -345,6 +351,7 @@ extern const reg_op_fn reg_key_ops[];
 extern const reg_op_fn reg_machine_ops[];
 extern const reg_op_fn reg_group_ops[];
 extern const reg_op_fn reg_rule_ops[];
+extern const reg_op_fn reg_version_ops[];
 extern const reg_op_fn reg_alert_ops[];
 extern const reg_op_fn reg_alert_act_ops[];
 extern const reg_op_fn reg_channel_ops[];
@@ -444,6 +451,12 @@ reg_group   *reg_group_of(reg_call *c, const char *name); /* the same for a mach
 void reg_machines_leave(registry *r, const reg_group *g); /* its machines are in no group then */
 void reg_alerts_close_all(registry *r, const reg_rule *rule, const reg_machine *machine); /* NULL: any */
 bool reg_rules_use(const reg_group *g);
+/* registry_versions.c: what a rule was before the change that is about to be stored. */
+board_rule reg_rule_form(const reg_rule *u);
+void reg_rule_keep(registry *r, reg_rule *u);
+void reg_versions_pack(pack *p, const reg_rule *u);
+void reg_versions_load(reg_rule *u, const msgpack_object *map);
+void reg_versions_free(reg_rule *u);
 /* The machine left the group: alerts of the group's rules on it are closed. */
 void reg_alerts_leave(registry *r, const reg_group *g, const reg_machine *m);
 /* What time alone brings: snoozes that end, escalations.  When it brings something next; INT64_MAX: never. */

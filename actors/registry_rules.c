@@ -27,8 +27,9 @@ store_rule(registry *r, reg_rule *u)
 {
     pack p;
 
+    u->seq = ++r->rules_seq;
     pack_init(&p);
-    pack_map(&p, 24u + (u->channels.at != NULL) + (u->conditions.at != NULL));
+    pack_map(&p, 27u + (u->channels.at != NULL) + (u->conditions.at != NULL));
     pack_name_uuid(&p, "id", &u->id);
     pack_name_int(&p, "tenant", u->tenant->no);
     pack_name_int(&p, "machine", u->machine == NULL ? 0 : u->machine->no);
@@ -47,6 +48,9 @@ store_rule(registry *r, reg_rule *u)
     pack_name_int(&p, "window", u->window_s);
     pack_name_double(&p, "sensitivity", u->sensitivity);
     pack_name_int(&p, "version", u->version);
+    reg_versions_pack(&p, u);
+    pack_name_int(&p, "live_from", u->live_from);
+    pack_name_int(&p, "seq", (int64_t)u->seq);
     pack_name_str(&p, "name", u->name);
     pack_name_str(&p, "metric", u->metric);
     if (u->message.at == NULL)
@@ -89,6 +93,7 @@ free_rule(reg_rule *u)
     reg_text_fini(&u->message);
     reg_text_fini(&u->channels);
     reg_text_fini(&u->conditions);
+    reg_versions_free(u);
     free(u);
 }
 
@@ -119,6 +124,10 @@ load_rule(registry *r, view key, const msgpack_object *map)
     u->sensitivity = 3;
     (void)pack_get_double(map, "sensitivity", &u->sensitivity);
     u->version = (uint32_t)reg_stored_int(map, "version", 1);
+    u->live_from = (uint32_t)reg_stored_int(map, "live_from", 0);
+    u->seq = (uint64_t)reg_stored_int(map, "seq", 0);
+    r->rules_seq = max_u64(r->rules_seq, u->seq);
+    reg_versions_load(u, map);
     u->op = (uint8_t)reg_stored_int(map, "op", CMP_GT);
     u->severity = (uint8_t)reg_stored_int(map, "severity", SEVERITY_WARNING);
     (void)pack_get_bool(map, "active", &u->active);
@@ -151,8 +160,8 @@ reg_rules_free(registry *r)
     reg_list_fini(&r->rules);
 }
 
-static board_rule
-board_form(const reg_rule *u)
+board_rule
+reg_rule_form(const reg_rule *u)
 {
     bool live = u->active && !u->deleted && (u->machine == NULL || !u->machine->deleted);
 
@@ -173,13 +182,15 @@ board_form(const reg_rule *u)
                          .clear_threshold = u->clear_threshold,
                          .duration_s = u->duration_s,
                          .cooldown_s = u->cooldown_s,
-                         .version = u->version };
+                         .version = u->version,
+                         .changed = u->seq,
+                         .live_from = u->live_from };
 }
 
 int
 reg_show_rule(registry *r, const reg_rule *u)
 {
-    board_rule b = board_form(u);
+    board_rule b = reg_rule_form(u);
 
     return board_put_rule(r->board, &b, u->metric, u->name, u->message, u->conditions);
 }
@@ -610,7 +621,7 @@ op_rule_test(reg_call *c)
 
     if ((bad = check_required(c)) != 0 || (bad = take_members(c, &w, &r)) != 0)
         return bad;
-    form = board_form(&w);
+    form = reg_rule_form(&w);
     pack_map(c->out, 3);
     pack_str(c->out, VIEW_LIT("rule"));
     pack_bin(c->out, view_of(&form, sizeof form));
@@ -643,12 +654,18 @@ op_rule_update(reg_call *c)
     reg_rule w = *u;
     if ((bad = take_members(c, &w, &r)) != 0)
         return bad;
+    reg_rule_keep(c->r, u);
+    memcpy(w.was, u->was, sizeof w.was);
+    w.version++;
     /* Alerts of what it was watching before are of no rule any longer. */
     if ((u->active && !w.active) || !view_eq(u->metric, w.metric) || u->type != w.type ||
         !view_eq(u->conditions, w.conditions) || (w.machine != NULL && w.machine != u->machine) ||
-        (w.group != NULL && w.group != u->group))
+        (w.group != NULL && w.group != u->group)) {
         reg_alerts_close_all(c->r, u, NULL);
-    w.version++;
+        w.live_from = w.version;
+    }
+    if (w.active && !u->active)
+        w.live_from = w.version;
     w.updated_us = c->r->now_us;
     apply(u, &w);
     store_rule(c->r, u);
@@ -667,6 +684,7 @@ op_rule_delete(reg_call *c)
     reg_alerts_close_all(c->r, u, NULL);
     reg_leave(c->r, NOUN_RULE, &u->id, u);
     reg_list_remove(&c->tenant->rules, u);
+    reg_rule_keep(c->r, u);
     u->deleted = true;
     u->version++;
     u->updated_us = c->r->now_us;

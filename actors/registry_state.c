@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 static const reg_op_fn *const op_lists[] = { reg_tenant_ops, reg_account_ops, reg_user_ops, reg_key_ops,
-                                             reg_machine_ops, reg_group_ops, reg_rule_ops, reg_alert_ops,
-                                             reg_alert_act_ops, reg_channel_ops, reg_outbox_ops,
+                                             reg_machine_ops, reg_group_ops, reg_rule_ops, reg_version_ops,
+                                             reg_alert_ops, reg_alert_act_ops, reg_channel_ops, reg_outbox_ops,
                                              reg_escalation_ops, reg_event_ops };
 
 /* ---- identities ---- */
@@ -189,7 +189,9 @@ show_touched(registry *r)
             err_clear();
         }
     if (r->touched_count > 0 && r->board != NULL)
-        board_bump_registry(r->board, r->rules_changed);
+        board_bump_registry(r->board, false);
+    if (r->rules_changed && r->board != NULL)
+        board_set_rules_seq(r->board, r->rules_seq);
     r->touched_count = 0;
     r->rules_changed = false;
 }

@@ -235,6 +235,14 @@ judge_closed(const board_rule *rule, rule_state *s, int64_t time_us, const meani
     return RULE_OPENS;
 }
 
+/* It was off in between, or about something else: nothing of before counts. */
+static void
+begin_anew(const board_rule *rule, rule_state *s)
+{
+    if (s->version != 0 && s->version < rule->live_from)
+        memset(s, 0, sizeof *s);
+}
+
 /* Another version starts anew what was on its way; what is open stays so.  True: it is another one. */
 static bool
 take_version(const board_rule *rule, rule_state *s)
@@ -266,6 +274,7 @@ rule_judge_part(const board_rule *rule, const rule_condition *conditions, uint32
     bool    edited;
 
     *shown = value;
+    begin_anew(rule, s);
     if (is_late(s, count, which, time_us))
         return RULE_STAYS;
     edited = take_version(rule, s);
@@ -304,6 +313,7 @@ rule_judge(const board_rule *rule, rule_state *s, int64_t time_us, double value)
 enum rule_turn
 rule_heard(const board_rule *rule, rule_state *s, int64_t now_us)
 {
+    begin_anew(rule, s);
     (void)take_version(rule, s);
     s->since_us = now_us;
     return s->open ? close_it(s, now_us) : RULE_STAYS;
@@ -364,178 +374,4 @@ rule_bounds_want(const rule_bounds *b, bool *hot, double value)
         return false;
     *hot = !(value < b->rest_high && value > b->rest_low);
     return true;
-}
-
-/* ---- the live rules ---- */
-
-typedef struct entry {
-    live_rule live;
-    view      metric;
-} entry;
-
-static int
-compare_keys(uint32_t tenant_a, view a, uint32_t tenant_b, view b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int    c;
-
-    if (tenant_a != tenant_b)
-        return tenant_a < tenant_b ? -1 : 1;
-    c = len > 0 ? memcmp(a.at, b.at, len) : 0;
-    if (c != 0)
-        return c;
-    return (a.len > b.len) - (a.len < b.len);
-}
-
-static int
-compare_entries(const void *x, const void *y)
-{
-    const entry *a = x, *b = y;
-    int          c = compare_keys(a->live.rule.tenant, a->metric, b->live.rule.tenant, b->metric);
-
-    if (c == 0)
-        c = (a->live.rule.machine > b->live.rule.machine) - (a->live.rule.machine < b->live.rule.machine);
-    return c != 0 ? c : (a->live.rule.no > b->live.rule.no) - (a->live.rule.no < b->live.rule.no);
-}
-
-typedef struct loading {
-    entry          *entries; /* up to RULE_CONDITIONS_MAX a rule */
-    rule_condition *conditions;
-    uint32_t        count, room, used;
-} loading;
-
-static bool
-grow(loading *l)
-{
-    uint32_t room = l->room == 0 ? 64 : l->room * 2;
-    entry   *entries = realloc(l->entries, room * sizeof *entries);
-
-    if (entries == NULL)
-        return false;
-    l->entries = entries;
-    l->room = room;
-    return true;
-}
-
-static bool
-is_named_before(const rule_condition *c, uint32_t i)
-{
-    for (uint32_t j = 0; j < i; j++)
-        if (view_eq(c[j].metric, c[i].metric))
-            return true;
-    return false;
-}
-
-/* An entry for the rule's metric, or for each metric that its conditions name. */
-static bool
-add_rule(loading *l, const board *b, const board_rule *rule)
-{
-    rule_condition *c = l->conditions + l->used;
-    uint32_t        count = rule_conditions_read(board_string(b, BOARD_RULES, 0, rule->conditions), c);
-
-    l->used += count;
-    for (uint32_t i = 0; i < (count > 0 ? count : 1); i++) {
-        if (count > 0 && is_named_before(c, i))
-            continue;
-        if (l->count == l->room && !grow(l))
-            return false;
-        l->entries[l->count++] = (entry){
-            .live = { .rule = *rule, .conditions = count > 0 ? c : NULL, .count = count, .which = i },
-            .metric = count > 0 ? c[i].metric : board_string(b, BOARD_RULES, 0, rule->metric),
-        };
-    }
-    return true;
-}
-
-static bool
-read_live(loading *l, const board *b, uint32_t max)
-{
-    const table *t = board_table(b, BOARD_RULES, 0);
-
-    for (uint32_t no = 1; no <= max; no++) {
-        board_rule rule;
-
-        if (!table_read(t, no, &rule) || !(rule.flags & BOARD_LIVE))
-            continue;
-        rule.no = no;
-        if (!add_rule(l, b, &rule))
-            return false;
-    }
-    return true;
-}
-
-static void
-drop_loading(loading *l)
-{
-    free(l->entries);
-    free(l->conditions);
-}
-
-int
-ruleset_load(ruleset *set, const board *b)
-{
-    uint64_t   seq = board_rules_seq(b); /* before the rules: a change meanwhile makes us read again */
-    uint32_t   max = table_count(board_table(b, BOARD_RULES, 0));
-    loading    l = { .conditions = malloc(((size_t)max + 1) * RULE_CONDITIONS_MAX * sizeof *l.conditions) };
-    live_rule *rules = NULL;
-    view      *metrics = NULL;
-
-    if (l.conditions == NULL || !read_live(&l, b, max) ||
-        (rules = malloc(((size_t)l.count + 1) * sizeof *rules)) == NULL ||
-        (metrics = malloc(((size_t)l.count + 1) * sizeof *metrics)) == NULL) {
-        free(rules);
-        drop_loading(&l);
-        return err(E_NOMEM, "%u rules", max);
-    }
-    if (l.count > 0)
-        qsort(l.entries, l.count, sizeof *l.entries, compare_entries);
-    for (uint32_t i = 0; i < l.count; i++) {
-        rules[i] = l.entries[i].live;
-        metrics[i] = l.entries[i].metric;
-    }
-    free(l.entries);
-    ruleset_free(set);
-    *set = (ruleset){ .rules = rules, .metrics = metrics, .conditions = l.conditions, .count = l.count, .seq = seq };
-    return E_OK;
-}
-
-void
-ruleset_free(ruleset *set)
-{
-    free(set->rules);
-    free(set->metrics);
-    free(set->conditions);
-    memset(set, 0, sizeof *set);
-}
-
-/* The first index that is not below the key (or, past: that is above it). */
-static uint32_t
-bound(const ruleset *set, uint32_t tenant, view metric, uint32_t machine, bool past)
-{
-    uint32_t low = 0, high = set->count;
-
-    while (low < high) {
-        uint32_t          mid = low + (high - low) / 2;
-        const board_rule *r = &set->rules[mid].rule;
-        int               c = compare_keys(r->tenant, set->metrics[mid], tenant, metric);
-
-        if (c == 0)
-            c = (r->machine > machine) - (r->machine < machine);
-        if (c < 0 || (past && c == 0))
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-void
-ruleset_find(const ruleset *set, uint32_t tenant, view metric, uint32_t machine, rule_run out[RULE_RUNS])
-{
-    const uint32_t machines[RULE_RUNS] = { 0, machine };
-
-    for (uint32_t i = 0; i < RULE_RUNS; i++) {
-        out[i].first = bound(set, tenant, metric, machines[i], false);
-        out[i].count = bound(set, tenant, metric, machines[i], true) - out[i].first;
-    }
 }

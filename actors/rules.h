@@ -30,6 +30,7 @@
 
 enum rule_turn { RULE_STAYS, RULE_OPENS, RULE_CLOSES };
 enum { RULE_CONDITIONS_MAX = 8, RULE_CONDITIONS_BYTES = RULE_CONDITIONS_MAX * (12 + 1020), RULE_SEEN_MIN = 30 };
+enum { RULE_PACKED_MAX = sizeof(board_rule) + 8 + 1020 + RULE_CONDITIONS_BYTES };
 
 /* One of a composite rule. */
 typedef struct rule_condition {
@@ -119,11 +120,17 @@ typedef struct ruleset {
     rule_condition *conditions; /* of all of them */
     uint32_t        count;
     uint64_t        seq; /* board_rules_seq when they were read */
+    uint8_t        *owned; /* what the views point to, when it is not the board */
 } ruleset;
 
 /* Reads the board's live rules anew; on E_NOMEM the set is unchanged. */
 NODISCARD int ruleset_load(ruleset *set, const board *b);
 void ruleset_free(ruleset *set);
+/* One read while the registry was about a change may hold a rule of after it. */
+bool ruleset_is_whole(const ruleset *set);
+/* A rule as bytes; out has RULE_PACKED_MAX; the length.  And a set of such, one after the other: E_BAD, and it is unchanged. */
+size_t rule_pack(const board_rule *rule, view metric, view conditions, uint8_t *out);
+NODISCARD int ruleset_from(ruleset *set, view packed);
 typedef struct rule_run {
     uint32_t first, count; /* indices in rules[] */
 } rule_run;

@@ -52,7 +52,7 @@ part_stamped(const part *p)
 {
     const journal_block *b = journal_ended(p->journal);
 
-    if (p->showing_kept)
+    if (p->kept != NULL && !p->replaying) /* it is its turn, or about to be */
         return p->kept->stamp;
     return b != NULL ? b->stamp : p->stamp;
 }

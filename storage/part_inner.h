@@ -122,7 +122,6 @@ struct part {
     uint64_t     opened_lsn; /* what there is to replay ends here */
     kept_block  *kept, **kept_end; /* written meanwhile, oldest first */
     uint64_t     kept_bytes;
-    bool         showing_kept; /* the first of them */
     bool         refusing; /* part_refuse() */
     uint64_t     sealed_seq;
     uint64_t     version_base; /* part_version.c */

@@ -182,9 +182,7 @@ part_show_kept(part *p, part_row_fn *row_fn, void *ctx)
     ASSERT(!p->replaying);
     if (k == NULL)
         return false;
-    p->showing_kept = true;
     show_block(p, k->first_lsn, k->rows, view_of(k->payload, k->len), row_fn, ctx);
-    p->showing_kept = false;
     p->kept = k->next;
     p->kept_bytes -= k->len;
     free(k);

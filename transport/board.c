@@ -738,6 +738,14 @@ board_bump_registry(board *b, bool rules_changed)
     atomic_store(&b->registry->registry_seq, board_registry_seq(b) + 1);
 }
 
+void
+board_set_rules_seq(board *b, uint64_t seq)
+{
+    ASSERT(addr_kind(b->writer) == KIND_REGISTRY);
+    if (seq > board_rules_seq(b))
+        atomic_store(&b->registry->rules_seq, seq);
+}
+
 static const front_words *
 front_at(const board *b, uint16_t front)
 {

@@ -167,6 +167,10 @@ typedef struct board_rule {
     uint8_t      logic;      /* enum rule_logic, of a composite rule */
     uint8_t      spare[3];
     double       sensitivity; /* RULE_ANOMALY: standard deviations */
+    uint64_t     changed;     /* rules_seq from which on this version is in force */
+    uint32_t     live_from;   /* version: since then it has been on, and about the same: what an older one knew is of no use */
+    uint32_t     spare_too;
+    uint64_t     until;       /* of a version that was: rules_seq from which on another one is in force; 0 on the board */
 } board_rule;
 
 /* ---- tables.  `part` only for the last three. ---- */
@@ -214,8 +218,9 @@ uint32_t board_next_series(const board *b, uint16_t part, uint32_t series);
 
 /* ---- words ---- */
 uint64_t board_registry_seq(const board *b); /* bumped by the registry after every commit it put on the board */
-uint64_t board_rules_seq(const board *b);    /* bumped when a rule changed */
+uint64_t board_rules_seq(const board *b);    /* grows when a rule changes, over restarts too */
 void     board_bump_registry(board *b, bool rules_changed);
+void     board_set_rules_seq(board *b, uint64_t seq); /* the rules as of there are on the board; a smaller one is no news */
 /* A front says for which tenants it has live subscribers; ingest asks before it sends a FEED. */
 void     board_watch_tenant(board *b, uint16_t front, uint32_t tenant, bool live);
 /* The same words as a copier moves them: what a front says, in one piece; the two sequences. */

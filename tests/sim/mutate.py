@@ -24,7 +24,7 @@ MUTANTS = {
     # The alert actor overlooks that something is missing in front of what it got.
     "gap": ("    if (h->after > f->cursor) {\n        fall_behind(a, f);", "    if (false) {\n        fall_behind(a, f);"),
     # What it saves is said to reach farther than it does.
-    "cursor": ("        cursor c = { a->feeds[i].cursor, a->feeds[i].placed };", "        cursor c = { a->feeds[i].cursor + 40, a->feeds[i].placed };"),
+    "cursor": ("        cursor c = { a->feeds[i].cursor, a->feeds[i].stamp, ", "        cursor c = { a->feeds[i].cursor + 40, a->feeds[i].stamp, "),
     # Transitions that wait for the registry are not in it.
     "waiting": ("    load_turns(a, turns, h.turns);\n", "    (void)load_turns;\n"),
     # The registry makes a transition again that it made already.

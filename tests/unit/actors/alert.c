@@ -3,6 +3,7 @@
 
 #include "actors/kinds.h"
 #include "actors/options.h"
+#include "actors/rules.h"
 #include "proto/pack.h"
 #include "proto/reg_ops.h"
 #include "tests/unit/actors/rig.h"
@@ -61,7 +62,7 @@ copy_text(const msgpack_object *map, const char *name, char out[16])
 static void
 answer(ak *k, const ak_msg *m, uint16_t status, pack *p)
 {
-    uint8_t  body[4096];
+    uint8_t  body[65536];
     reg_done d = { .status = status };
     view     v = pack_view(p);
 
@@ -79,7 +80,8 @@ answer_open_all(ak *k, const ak_msg *m, const msgpack_object *params, pack *p)
     reg.pages++;
     pack_array(p, reg.open_rule != 0 && after == 0);
     if (reg.open_rule != 0 && after == 0) {
-        pack_map(p, 7);
+        pack_map(p, 8);
+        pack_name_bool(p, "cleared", reg.closed);
         pack_name_int(p, "pos", reg.open_pos);
         pack_name_bool(p, "stands", !reg.closed);
         pack_name_int(p, "alert", 1);
@@ -88,6 +90,22 @@ answer_open_all(ak *k, const ak_msg *m, const msgpack_object *params, pack *p)
         pack_name_int(p, "created_us", 1);
         pack_name_double(p, "peak", 99);
     }
+    answer(k, m, 200, p);
+}
+
+/* What rules were, before they were put anew. */
+static uint8_t versions[8 * RULE_PACKED_MAX];
+static size_t  versions_len;
+static board  *as_registry, *as_ingest;
+
+static void
+answer_versions(ak *k, const ak_msg *m, pack *p)
+{
+    pack_map(p, 3);
+    pack_name_int(p, "rules_seq", (int64_t)board_rules_seq(as_registry));
+    pack_str(p, VIEW_LIT("versions"));
+    pack_bin(p, view_of(versions, versions_len));
+    pack_name_int(p, "next", 0);
     answer(k, m, 200, p);
 }
 
@@ -113,6 +131,8 @@ on_reg(ak *k, void *self, const ak_msg *m)
     pack_init(&p);
     if (a.op == REG_ALERT_OPEN_ALL) {
         answer_open_all(k, m, params, &p);
+    } else if (a.op == REG_RULE_VERSIONS) {
+        answer_versions(k, m, &p);
     } else {
         s.op = a.op;
         s.tenant = a.tenant;
@@ -151,6 +171,7 @@ enum { ROWS_MAX = 64 };
 static struct {
     reading_row row[ROWS_MAX];
     uint64_t    count, sent; /* rows there are, and the last that was handed on */
+    uint64_t    stamp[ROWS_MAX];
     uint64_t    trimmed;
     uint32_t    asks;
     judged_note judged;
@@ -166,6 +187,12 @@ fill(watched_rows *out, uint64_t after, uint64_t upto)
 {
     out->h = (watched_head){ .after = after, .upto = upto, .lsn = after + 1, .trimmed = jour.trimmed };
     for (uint64_t lsn = max_u64(after, jour.trimmed) + 1; lsn <= upto; lsn++) {
+        if (out->h.rows > 0 && jour.stamp[lsn - 1] != out->h.rules) { /* under one set of rules each */
+            out->h.upto = lsn - 1;
+            out->h.flags = WATCHED_MORE;
+            break;
+        }
+        out->h.rules = jour.stamp[lsn - 1];
         out->row[out->h.rows] = jour.row[lsn - 1];
         out->row[out->h.rows++].flags = (uint32_t)(lsn - out->h.lsn);
     }
@@ -214,7 +241,6 @@ static const ak_kind hand_ingest = {
 
 static rig    *r;
 static ak     *ingest, *registry;
-static board  *as_registry, *as_ingest;
 static options settings;
 
 static int64_t
@@ -246,6 +272,7 @@ static void
 written(int64_t time_us, double value)
 {
     CHECK(jour.count < ROWS_MAX);
+    jour.stamp[jour.count] = board_rules_seq(as_registry);
     jour.row[jour.count++] = (reading_row){ .series = SERIES, .time_us = time_us, .value = value };
 }
 
@@ -267,14 +294,23 @@ watched(int64_t time_us, double value)
     hand_on();
 }
 
+static uint32_t version;
+
 static void
 put_rule(uint32_t no, double threshold, uint32_t duration_s, bool live)
 {
-    static uint32_t version;
     board_rule      rule = { .no = no, .tenant = TENANT, .flags = live ? BOARD_LIVE : 0, .op = CMP_GT,
                              .severity = SEVERITY_CRITICAL, .threshold = threshold, .clear_threshold = threshold,
-                             .duration_s = duration_s, .version = ++version };
+                             .duration_s = duration_s, .version = ++version,
+                             .changed = board_rules_seq(as_registry) + 1 };
 
+    board_rule was;
+
+    if (table_read(board_table(as_registry, BOARD_RULES, 0), no, &was) && (was.flags & BOARD_LIVE)) {
+        was.until = rule.changed;
+        was.no = no;
+        versions_len += rule_pack(&was, VIEW_LIT("temperature"), (view){ 0 }, versions + versions_len);
+    }
     rule.id.b[0] = (uint8_t)no;
     CHECK_OK(board_put_rule(as_registry, &rule, VIEW_LIT("temperature"), VIEW_LIT("hot"), (view){ 0 }, (view){ 0 }));
     board_bump_registry(as_registry, true);
@@ -301,6 +337,7 @@ start(void **state)
     (void)state;
     memset(&reg, 0, sizeof reg);
     memset(&jour, 0, sizeof jour);
+    versions_len = 0;
     CHECK_OK(options_load(&settings, NULL, 0, NULL));
     r = rig_new(edges, &(rig_with){ .options = &settings, .board = true });
     snprintf(path, sizeof path, "%s/board", rig_run_dir(r));
@@ -309,6 +346,7 @@ start(void **state)
     board_say_filling(as_ingest, false);
     m.id.b[0] = 1;
     CHECK_OK(board_put_machine(as_registry, &m, VIEW_LIT("m"), VIEW_LIT("m"), (view){ 0 }));
+    board_say_filling(as_ingest, false);
     CHECK_OK(board_put_series(as_ingest, 0, SERIES, MACHINE, TENANT, VIEW_LIT("temperature"), VIEW_LIT("C")));
     ingest = rig_hand(r, &hand_ingest, 0);
     registry = rig_hand(r, &hand_registry, 0);
@@ -587,6 +625,45 @@ past_what_the_registry_has_made_its_word_counts(void **state)
     CHECK_EQ(reg.count, 1);
 }
 
+/* Two readings before the edit, one behind it; all of them judged after it, by another life. */
+static void
+an_edit_divides_the_readings_where_it_was_made(void **state)
+{
+    (void)state;
+    put_rule(1, 80, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2);
+    watched(1 * S, 70);
+    rig_stop(r, &alert_kind, 0);
+    written(2 * S, 85);
+    written(3 * S, 75);
+    put_rule(1, 60, 0, true);
+    written(4 * S, 65);
+    jour.sent = jour.count;
+    rig_thread(r, &alert_kind, 0);
+    expect(0, REG_ALERT_OPEN, 1, 2 * S, 85);
+    expect(1, REG_ALERT_CLOSE, 1, 3 * S, 75);
+    expect(2, REG_ALERT_OPEN, 1, 4 * S, 65);
+}
+
+static void
+a_rule_judges_nothing_of_before_it_was_made(void **state)
+{
+    (void)state;
+    put_rule(2, 1000, 0, true);
+    rig_thread(r, &alert_kind, 0);
+    until(&jour.asks, 2);
+    watched(1 * S, 70);
+    rig_stop(r, &alert_kind, 0);
+    written(2 * S, 85);
+    written(3 * S, 70);
+    put_rule(1, 80, 0, true);
+    written(4 * S, 90);
+    jour.sent = jour.count;
+    rig_thread(r, &alert_kind, 0);
+    expect(0, REG_ALERT_OPEN, 1, 4 * S, 90);
+}
+
 static void
 ingest_hears_what_is_on_the_disk(void **state)
 {
@@ -645,6 +722,8 @@ main(void)
         EACH(after_a_restart_it_goes_on_where_the_file_ends),
         EACH(what_the_registry_has_made_is_not_told_again),
         EACH(past_what_the_registry_has_made_its_word_counts),
+        EACH(an_edit_divides_the_readings_where_it_was_made),
+        EACH(a_rule_judges_nothing_of_before_it_was_made),
         EACH(ingest_hears_what_is_on_the_disk),
         EACH(a_journal_that_lost_its_end_is_followed),
     };

@@ -1,6 +1,7 @@
 #include "tests/unit/check.h"
 
 #include "actors/rules.h"
+#include "proto/err.h"
 
 #include <math.h>
 
@@ -418,6 +419,53 @@ a_rule_that_needs_every_reading_gets_it(void **state)
     r[0] = rule_of(CMP_GT, 5);
     rule_bounds_add(&b, &r[0], 2); /* two conditions: each one's newest value counts */
     CHECK(rule_bounds_want(&b, &hot, 0));
+static void
+a_rule_that_was_off_begins_anew(void **state)
+{
+    board_rule r = rule_of(CMP_GT, 80);
+    rule_state s = { 0 };
+
+    (void)state;
+    CHECK_EQ(rule_judge(&r, &s, 10 * S, 90), RULE_OPENS);
+    r.version = 3; /* off and on again: its alert was closed */
+    r.live_from = 3;
+    r.duration_s = 5;
+    CHECK_EQ(rule_judge(&r, &s, 11 * S, 90), RULE_STAYS);
+    CHECK_EQ(rule_judge(&r, &s, 15 * S, 90), RULE_STAYS);
+    CHECK_EQ(rule_judge(&r, &s, 16 * S, 90), RULE_OPENS);
+}
+
+static void
+rules_as_bytes_are_found_as_they_were(void **state)
+{
+    uint8_t        bytes[3 * RULE_PACKED_MAX], conditions[RULE_CONDITIONS_BYTES];
+    rule_condition c[2] = { { 1, VIEW_LIT("b"), CMP_GT }, { 2, VIEW_LIT("a"), CMP_LT } };
+    board_rule     r = rule_of(CMP_GT, 80);
+    ruleset        set = { 0 };
+    size_t         len = rule_pack(&r, VIEW_LIT("b"), (view){ 0 }, bytes);
+    uint32_t       count, first;
+
+    (void)state;
+    r.no = 2;
+    r.until = 7;
+    len += rule_pack(&r, VIEW_LIT("x"), view_of(conditions, rule_conditions_pack(c, 2, conditions)), bytes + len);
+    CHECK_OK(ruleset_from(&set, view_of(bytes, len)));
+    memset(bytes, 0xee, sizeof bytes); /* the set has its own */
+    CHECK_EQ(set.count, 3);
+    first = ruleset_find(&set, 1, VIEW_LIT("b"), &count);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(set.rules[first].rule.no, 1);
+    CHECK_EQ(set.rules[first + 1].rule.until, 7);
+    CHECK_EQ(set.rules[first + 1].which, 0);
+    first = ruleset_find(&set, 1, VIEW_LIT("a"), &count);
+    CHECK_EQ(count, 1);
+    CHECK_EQ(set.rules[first].which, 1);
+    CHECK(set.rules[first].conditions[1].threshold == 2);
+    for (size_t cut = 1; cut < len; cut += 7)
+        CHECK_EQ(ruleset_from(&set, view_of(bytes, cut)), E_BAD);
+    err_clear();
+    CHECK_EQ(set.count, 3);
+    ruleset_free(&set);
 }
 
 int
@@ -443,6 +491,8 @@ main(void)
         cmocka_unit_test(a_constant_makes_any_other_value_unusual),
         cmocka_unit_test(silence_opens_and_a_reading_closes),
         cmocka_unit_test(an_edit_forgets_what_was_gathered),
+        cmocka_unit_test(a_rule_that_was_off_begins_anew),
+        cmocka_unit_test(rules_as_bytes_are_found_as_they_were),
     };
 
     return cmocka_run_group_tests_name("actors/rules", tests, NULL, NULL);
