@@ -75,6 +75,8 @@ typedef struct watch {
     bool         asked;
     ak_msg       ask;
     uint64_t     after; /* that was asked for */
+    uint64_t    *late;  /* lsns of rows that were older than one of their series before them; the newest LATE_MAX */
+    uint32_t     late_first, late_end, late_room;
 } watch;
 
 typedef struct numbers {
@@ -160,6 +162,7 @@ void       ingest__close_watch(ingest *in);
 void       ingest__refresh_rules(ingest *in);
 void       ingest__look_at_rules(ingest *in, uint32_t no, series_slot *s); /* s->watched by the rules of now */
 bool       ingest__is_wanted(const ingest *in, series_slot *s, bool is_newest, double value); /* of a watched one */
+void       ingest__note_late(void *ctx, uint64_t lsn);
 void       ingest__watch_row(ingest *in, const reading_row *r, uint64_t lsn);
 void       ingest__watch_send(ingest *in); /* the commit's last row was seen */
 void       ingest__watch_second(ingest *in);

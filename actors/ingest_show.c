@@ -119,7 +119,8 @@ on_machine(void *ctx, uint32_t machine, char out[MACHINE_NAME_MAX])
 part_events
 ingest__events(ingest *in)
 {
-    return (part_events){ .ctx = in, .series = on_series, .latest = on_latest, .machine = on_machine };
+    return (part_events){ .ctx = in, .series = on_series, .latest = on_latest, .machine = on_machine,
+                          .late = ingest__note_late };
 }
 
 /* ---- arrivals over a restart: DATA/part.N/arrivals, a snapshot ---- */
@@ -312,8 +313,12 @@ show_row(void *ctx, uint32_t no, const head_row *row, uint64_t lsn)
     }
     if (UNLIKELY(s->watch_seq != (uint32_t)in->rules.seq + 1))
         ingest__look_at_rules(in, no, s);
-    if (UNLIKELY(s->watched || in->watch.all) && ingest__is_wanted(in, s, is_newest, row->value))
-        ingest__watch_row(in, &r, lsn);
+    if (UNLIKELY(s->watched || in->watch.all)) {
+        if (!is_newest)
+            ingest__note_late(in, lsn);
+        if (ingest__is_wanted(in, s, is_newest, row->value))
+            ingest__watch_row(in, &r, lsn);
+    }
     if (UNLIKELY(in->live))
         feed_fronts(in, s->tenant, &r, lsn);
 }

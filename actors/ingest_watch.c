@@ -19,7 +19,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { CAUGHT_LEN_MAX = 32768, CAUGHT_ROWS_MAX = (CAUGHT_LEN_MAX - sizeof(watched_head)) / sizeof(reading_row) };
+enum { LATE_MAX = 1 << 20, CAUGHT_LEN_MAX = 32768, CAUGHT_ROWS_MAX = (CAUGHT_LEN_MAX - sizeof(watched_head)) / sizeof(reading_row) };
 
 static const addr the_alert = (addr)KIND_ALERT << 32;
 
@@ -82,9 +82,40 @@ ingest__is_wanted(const ingest *in, series_slot *s, bool is_newest, double value
 {
     const rule_bounds *b = s->bounds != 0 ? &in->bounds[s->bounds - 1] : NULL;
 
-    if (in->watch.all)
-        return is_newest || (s->watched && b->every);
-    return b->every || (is_newest && rule_bounds_want(b, &s->hot, value));
+    if (!is_newest)
+        return s->watched && b->hears;
+    return in->watch.all || rule_bounds_want(b, &s->hot, value);
+}
+
+/* Late rows are not handed on when they come, and not when they are read again: so they are remembered. */
+void
+ingest__note_late(void *ctx, uint64_t lsn)
+{
+    ingest *in = ctx;
+    watch  *w = &in->watch;
+
+    if (w->late_end == w->late_room && w->late_first >= w->late_room / 2 && w->late_room > 0) {
+        memmove(w->late, w->late + w->late_first, (w->late_end - w->late_first) * sizeof *w->late);
+        w->late_end -= w->late_first;
+        w->late_first = 0;
+    }
+    if (w->late_end == w->late_room) {
+        w->late_room = w->late_room == 0 ? 1024 : w->late_room * 2;
+        w->late = realloc(w->late, w->late_room * sizeof *w->late);
+        ASSERT(w->late != NULL);
+    }
+    w->late[w->late_end++] = lsn;
+    if (w->late_end - w->late_first > LATE_MAX)
+        w->late_first++;
+}
+
+static void
+forget_late(watch *w)
+{
+    while (w->late_first < w->late_end && w->late[w->late_first] <= w->judged.saved)
+        w->late_first++;
+    if (w->late_first == w->late_end)
+        w->late_first = w->late_end = 0;
 }
 
 /* ---- what the journal must hold ---- */
@@ -112,6 +143,7 @@ ingest__on_judged(ak *k, void *self, const ak_msg *m)
         return AK_DONE;
     w->judged = j;
     w->heard = true;
+    forget_late(w);
     hold(in);
     return AK_DONE;
 }
@@ -201,6 +233,25 @@ answer(ingest *in, watched_head *h)
 }
 
 static bool
+is_late(const ingest *in, const series_slot *s, const part_again_row *r)
+{
+    const watch *w = &in->watch;
+    uint32_t     low = w->late_first, high = w->late_end;
+
+    if (s->latest.lsn < r->lsn && r->row.time_us < s->latest.time_us)
+        return true;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+
+        if (w->late[mid] < r->lsn)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < w->late_end && w->late[low] == r->lsn;
+}
+
+static bool
 is_watched(ingest *in, uint32_t no, const part_again_row *r)
 {
     series_slot *s = no < in->series_room ? &in->series[no] : NULL;
@@ -209,11 +260,8 @@ is_watched(ingest *in, uint32_t no, const part_again_row *r)
         return false;
     if (s->watch_seq != (uint32_t)in->rules.seq + 1)
         ingest__look_at_rules(in, no, s);
-    if (s->watched && in->bounds[s->bounds - 1].every)
-        return true;
-    /* Late as it came, it was not handed on then either; the alert actor may not know what it was late behind. */
-    if (s->latest.lsn < r->lsn && r->row.time_us < s->latest.time_us)
-        return false;
+    if (is_late(in, s, r)) /* the alert actor may not know behind what: that may have been at rest */
+        return s->watched && in->bounds[s->bounds - 1].hears;
     return s->watched || r->stamp < in->rules.seq;
 }
 
@@ -363,6 +411,7 @@ ingest__close_watch(ingest *in)
 {
     free(in->watch.body);
     free(in->watch.caught);
+    free(in->watch.late);
     free(in->bounds);
     part_again_free(&in->watch.replay);
 }

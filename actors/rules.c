@@ -346,7 +346,7 @@ rule_due_us(const board_rule *rule, const rule_state *s)
 void
 rule_bounds_init(rule_bounds *b)
 {
-    *b = (rule_bounds){ INFINITY, -INFINITY, INFINITY, -INFINITY, false };
+    *b = (rule_bounds){ INFINITY, -INFINITY, INFINITY, -INFINITY, false, false };
 }
 
 void
@@ -354,6 +354,7 @@ rule_bounds_add(rule_bounds *b, const board_rule *rule, uint32_t conditions)
 {
     bool above = rule->op == CMP_GT || rule->op == CMP_GTE, below = rule->op == CMP_LT || rule->op == CMP_LTE;
 
+    b->hears = b->hears || rule->type == RULE_NO_DATA;
     if (rule->type != RULE_THRESHOLD || conditions > 0 || (!above && !below)) {
         b->every = true;
     } else if (above) {

@@ -99,6 +99,7 @@ typedef struct rule_bounds {
     double high, low;           /* the tightest of all */
     double rest_high, rest_low; /* between them every rule clears */
     bool   every;               /* a rule looks at each reading: rates, averages, silence, other metrics, ==, != */
+    bool   hears;               /* a rule of silence: late readings are heard too */
 } rule_bounds;
 
 void rule_bounds_init(rule_bounds *b);

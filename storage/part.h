@@ -47,6 +47,8 @@ typedef struct part_events {
     void (*latest)(void *ctx, uint32_t series, int64_t time_us, double value, uint64_t lsn);
     /* What people call a machine, for a report of damage; leaves out as it is where that is not known. */
     void (*machine)(void *ctx, uint32_t machine, char out[MACHINE_NAME_MAX]);
+    /* A replayed row is older than one of its series before it.  NULL: nobody wants to know. */
+    void (*late)(void *ctx, uint64_t lsn);
 } part_events;
 
 /* Opens or makes it and replays the journal.  E_LOCKED, E_NEWER, E_PERM, E_NOSPACE; damaged data never fails. */

@@ -72,6 +72,8 @@ replay_rows(part *p, const item *it, uint64_t lsn)
         }
         if (lsn + i <= s->sealed_lsn)
             continue;
+        if (UNLIKELY(r->time_us < s->latest_us) && s->latest_lsn != 0 && p->events.late != NULL)
+            p->events.late(p->events.ctx, lsn + i);
         part_show_row(p, r->series, s, &row, lsn + i);
         p->replayed_rows++;
     }

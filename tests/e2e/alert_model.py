@@ -43,7 +43,7 @@ class Alert:
 
 class Model:
     def __init__(self):
-        self.rules, self.states, self.alerts = {}, {}, []
+        self.rules, self.states, self.alerts, self.newest = {}, {}, [], {}
 
     # ---- what people do ----
     def edit(self, rule, **members):
@@ -68,6 +68,10 @@ class Model:
 
     # ---- readings ----
     def reading(self, machine, metric, at, value):
+        """One that is older than the newest of its series is passed over."""
+        if at < self.newest.setdefault((machine, metric), at):
+            return
+        self.newest[machine, metric] = at
         for rule in self.rules.values():
             if rule.watches(machine, metric):
                 self.judge(rule, machine, metric, at, value)
@@ -79,9 +83,6 @@ class Model:
         s = self.states.get((rule.id, machine))
         if s is None or 0 < s.version < rule.live_from:
             s = self.states[rule.id, machine] = State()
-        newest = s.known.get(metric, (None,))[0] if rule.conditions else s.newest
-        if newest is not None and at < newest:
-            return
         edited = s.version not in (0, rule.version)
         s.version = rule.version
         if edited:

@@ -419,6 +419,8 @@ a_rule_that_needs_every_reading_gets_it(void **state)
     r[0] = rule_of(CMP_GT, 5);
     rule_bounds_add(&b, &r[0], 2); /* two conditions: each one's newest value counts */
     CHECK(rule_bounds_want(&b, &hot, 0));
+}
+
 static void
 a_rule_that_was_off_begins_anew(void **state)
 {
@@ -443,7 +445,7 @@ rules_as_bytes_are_found_as_they_were(void **state)
     board_rule     r = rule_of(CMP_GT, 80);
     ruleset        set = { 0 };
     size_t         len = rule_pack(&r, VIEW_LIT("b"), (view){ 0 }, bytes);
-    uint32_t       count, first;
+    rule_run       run[RULE_RUNS];
 
     (void)state;
     r.no = 2;
@@ -452,15 +454,16 @@ rules_as_bytes_are_found_as_they_were(void **state)
     CHECK_OK(ruleset_from(&set, view_of(bytes, len)));
     memset(bytes, 0xee, sizeof bytes); /* the set has its own */
     CHECK_EQ(set.count, 3);
-    first = ruleset_find(&set, 1, VIEW_LIT("b"), &count);
-    CHECK_EQ(count, 2);
-    CHECK_EQ(set.rules[first].rule.no, 1);
-    CHECK_EQ(set.rules[first + 1].rule.until, 7);
-    CHECK_EQ(set.rules[first + 1].which, 0);
-    first = ruleset_find(&set, 1, VIEW_LIT("a"), &count);
-    CHECK_EQ(count, 1);
-    CHECK_EQ(set.rules[first].which, 1);
-    CHECK(set.rules[first].conditions[1].threshold == 2);
+    ruleset_find(&set, 1, VIEW_LIT("b"), 5, run);
+    CHECK_EQ(run[0].count, 2);
+    CHECK_EQ(run[1].count, 0);
+    CHECK_EQ(set.rules[run[0].first].rule.no, 1);
+    CHECK_EQ(set.rules[run[0].first + 1].rule.until, 7);
+    CHECK_EQ(set.rules[run[0].first + 1].which, 0);
+    ruleset_find(&set, 1, VIEW_LIT("a"), 5, run);
+    CHECK_EQ(run[0].count, 1);
+    CHECK_EQ(set.rules[run[0].first].which, 1);
+    CHECK(set.rules[run[0].first].conditions[1].threshold == 2);
     for (size_t cut = 1; cut < len; cut += 7)
         CHECK_EQ(ruleset_from(&set, view_of(bytes, cut)), E_BAD);
     err_clear();
