@@ -289,6 +289,8 @@ sink_open(sinks *all, sink *s, uint16_t part)
     s->used = true;
     if (all->in_lanes)
         return reserve(all, s, part);
+    /* All the room at once: pages come as they are written to, and nothing is ever moved. */
+    grow((void **)&s->own_rows, &s->own_room, all->rows_max, sizeof *s->own_rows);
     s->rows = s->own_rows;
     s->row_room = s->own_room;
     return true;
