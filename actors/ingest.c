@@ -396,6 +396,11 @@ every_second(ingest *in)
     ak_io_end(in->k);
     if (++in->seconds % SAVE_EVERY_S == 0 && in->arrivals_changed)
         ingest__save_arrivals(in);
+    if (in->seconds % SAVE_EVERY_S == 0) {
+        ak_io_begin(in->k);
+        part_note_written(in->part);
+        ak_io_end(in->k);
+    }
 }
 
 static ak_verdict
@@ -443,8 +448,10 @@ stop(ak *k, void *self)
     if (in->arrivals_changed)
         ingest__save_arrivals(in);
     ingest__close_watch(in);
-    if (in->part != NULL)
+    if (in->part != NULL) {
+        part_note_written(in->part);
         part_close(&in->part);
+    }
     ingest__close_heads(in);
     ingest__close_shows(in);
     for (int i = 0; i < 2; i++)

@@ -40,6 +40,7 @@ part_open(part **out, const part_config *config, const part_events *events, jour
             p->broken = E_NOSPACE;
         else
             part_touch_log(p);
+        part_written_load(p);
         rc = part_load(p, report);
     }
     if (rc < 0) {

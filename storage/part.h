@@ -162,6 +162,12 @@ uint64_t  part_version(part *p, uint32_t series);
 /* What was erased of a series and is not carried through, oldest first: up to room of them; how many there are. */
 uint32_t  part_erasures(const part *p, uint32_t series, erased_row *out, uint32_t room);
 
+/* Bytes written to the disk over all lives of the partition, and the readings that they were written for. */
+typedef struct part_written {
+    uint64_t readings, journal, log, flushed, merged; /* log, flushed, merged: RocksDB's */
+} part_written;
+void part_note_written(part *p); /* looks, and puts it into DIR/written */
+
 typedef struct part_stats {
     uint64_t series, head_rows, head_bytes, chunks, chunk_bytes, journal_bytes, journal_syncs, journal_used;
     uint64_t replayed_rows;

@@ -396,6 +396,7 @@ part_check_image(const char *dir, uint16_t number, bool rows, part_checked *out,
     if (rc == E_OK) {
         out->journal_blocks = report.blocks;
         out->torn_bytes = report.torn_bytes;
+        out->written = c->p->written;
         for (uint32_t i = 0; i < report.damaged; i++)
             fault(c, &out->faults.blocks, 0, "a damaged block of the journal");
         if (c->p->lost_rows > 0)

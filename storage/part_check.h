@@ -34,6 +34,7 @@ typedef struct part_checked {
     uint64_t          series, chunks, readings, head_readings, journal_blocks, torn_bytes;
     uint64_t          chunk_bytes, rollup_bytes; /* as they were put */
     uint64_t          table_bytes;               /* RocksDB's files */
+    part_written      written;
     part_fault_counts faults;
     uint64_t          fault_count;
     grower            most[GROWERS_MAX];   /* machines with the most series */

@@ -168,11 +168,17 @@ struct part {
     uint32_t     retain_series;
     bool         retain_entered, retain_raw, retain_did; /* of that day */
     uint64_t     retained_readings;
+    uint64_t     shown_rows;
+    part_written written, written_last; /* all of it; as it was looked at last */
+    uint64_t     written_saved;
     int64_t      newest_us;
 };
 
 /* ---- part_load.c ---- */
 NODISCARD int part_load(part *p, journal_report *report);
+
+/* ---- part_written.c ---- */
+void part_written_load(part *p);
 
 /* ---- part_damage.c ---- */
 void part_damage_gap(void *p, const journal_gap *g);

@@ -138,6 +138,7 @@ show_block(part *p, uint64_t lsn, uint32_t rows, view payload, part_row_fn *row_
         if (it.kind != ITEM_ROWS)
             continue;
         show_rows(p, &it, lsn, row_fn, ctx);
+        p->shown_rows += it.rows;
         lsn += it.rows;
     }
     p->shown_lsn = max_u64(p->shown_lsn, last);

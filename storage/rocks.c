@@ -67,6 +67,7 @@ set_database_options(rocksdb_options_t *o, const rocks_config *c)
         o, 512 << 10); /* so that the sync before a trim finds little to do */
     rocksdb_options_set_keep_log_file_num(o, 3);
     rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    rocksdb_options_enable_statistics(o); /* part_written.c */
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_stats_persist_period_sec(o, 0);
     rocksdb_options_set_max_manifest_file_size(o, 4 << 20);

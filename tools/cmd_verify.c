@@ -275,6 +275,33 @@ growers_text(const findings *f, const part_checked *c)
     putchar('\n');
 }
 
+static double
+ratio(uint64_t a, uint64_t b)
+{
+    return b == 0 ? 0 : (double)a / (double)b;
+}
+
+/* Bytes written for a byte of readings: a time and a value. */
+static double
+amplification(const part_written *w)
+{
+    return ratio(w->journal + w->log + w->flushed + w->merged, 16 * w->readings);
+}
+
+static void
+written_json(json_out *j, const part_written *w)
+{
+    json_name(j, VIEW_LIT("written"));
+    json_open(j, '{');
+    json_name_int(j, "readings", (int64_t)w->readings);
+    json_name_int(j, "journal_bytes", (int64_t)w->journal);
+    json_name_int(j, "log_bytes", (int64_t)w->log);
+    json_name_int(j, "flushed_bytes", (int64_t)w->flushed);
+    json_name_int(j, "merged_bytes", (int64_t)w->merged);
+    json_name_number(j, "amplification", amplification(w));
+    json_close(j, '}');
+}
+
 static void
 stats_json(const findings *f)
 {
@@ -283,6 +310,7 @@ stats_json(const findings *f)
         json_out            j = { 0 };
 
         part_json(&j, f->parts[i], c);
+        written_json(&j, &c->written);
         json_name(&j, VIEW_LIT("metrics"));
         json_open(&j, '[');
         for (uint32_t m = 0; m < c->metric_count; m++) {
@@ -308,12 +336,6 @@ stats_json(const findings *f)
     }
 }
 
-static double
-ratio(uint64_t a, uint64_t b)
-{
-    return b == 0 ? 0 : (double)a / (double)b;
-}
-
 static void
 stats_text(const findings *f)
 {
@@ -326,6 +348,10 @@ stats_text(const findings *f)
                " a reading\n",
                (double)c->table_bytes / 1e6, ratio(c->table_bytes, c->readings), ratio(c->readings, c->chunks),
                ratio(c->chunk_bytes, c->chunks), ratio(c->rollup_bytes, c->readings));
+        printf("  written to the disk: %.2f times the readings accepted, at 16 bytes each; journal %.1f MB, RocksDB's log %.1f MB, "
+               "table files first %.1f MB, merged again %.1f MB\n",
+               amplification(&c->written), (double)c->written.journal / 1e6, (double)c->written.log / 1e6,
+               (double)c->written.flushed / 1e6, (double)c->written.merged / 1e6);
         printf("  %-32s %10s %12s %10s %10s %12s\n", "metric", "series", "readings", "unsealed", "a chunk", "bytes a reading");
         for (uint32_t m = 0; m < c->metric_count; m++) {
             const metric_use *u = &c->metrics[m];

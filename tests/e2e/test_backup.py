@@ -58,6 +58,7 @@ def test_a_backup_beside_a_running_server_has_everything_acknowledged_before(top
         rows = said("stats", "--data", server.data)
         assert rows[0]["metrics"][0]["metric_name"] == "temperature" and rows[0]["metrics"][0]["series"] >= 1
 
+        assert set(rows[0]["written"]) == {"readings", "journal_bytes", "log_bytes", "flushed_bytes", "merged_bytes", "amplification"}
         assert {m["machine_identifier"] for row in rows for m in row["machines_with_most_series"]} == {
             m["machine_identifier"] for m in machines}
         assert all(s["metric_name"] == "temperature" for row in rows for s in row["newest_series"])

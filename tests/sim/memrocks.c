@@ -750,6 +750,19 @@ rocksdb_property_int_cf(rocksdb_t *r, rocksdb_column_family_handle_t *cf, const 
     return 0;
 }
 
+void
+rocksdb_options_enable_statistics(rocksdb_options_t *o)
+{
+    (void)o;
+}
+
+char *
+rocksdb_options_statistics_get_string(rocksdb_options_t *o)
+{
+    (void)o;
+    return NULL; /* nothing is counted */
+}
+
 rocksdb_iterator_t *
 rocksdb_create_iterator_cf(rocksdb_t *r, const rocksdb_readoptions_t *options,
                            rocksdb_column_family_handle_t *cf)

@@ -270,6 +270,55 @@ a_replay_that_never_ends_loses_nothing(void **state)
     part_close(&p);
 }
 
+static part_written
+written_in(const char *dir)
+{
+    part_written w;
+    char         path[FS_PATH_MAX], text[256];
+    size_t       len;
+
+    CHECK_OK(fs_path(path, "%s/part.0/written", dir));
+    CHECK_OK(fs_read_file(path, text, sizeof text, &len));
+    CHECK_EQ(sscanf(text, "readings=%lu journal=%lu log=%lu flushed=%lu merged=%lu", &w.readings, &w.journal, &w.log,
+                    &w.flushed, &w.merged), 5);
+    return w;
+}
+
+static void
+what_was_written_is_counted_over_all_lives(void **state)
+{
+    told         t;
+    part        *p = open_in(*state, &t);
+    body         b = body_new(7);
+    part_written w, once_more;
+    int          rc;
+
+    put_new(p, &b, 1, "a", 1000);
+    CHECK(part_tend(p, &rc) || rc == E_OK);
+    part_settle(p);
+    part_note_written(p);
+    w = written_in(*state);
+    CHECK_EQ(w.readings, 1000);
+    CHECK(w.journal >= 1000 * sizeof(reading_row));
+    CHECK(w.log > 500);
+    part_note_written(p); /* nothing came since, but what is flushed by itself */
+    once_more = written_in(*state);
+    CHECK(once_more.readings == w.readings && once_more.journal == w.journal && once_more.log == w.log);
+    part_close(&p);
+
+    p = open_in(*state, &t);
+    body_clear(&b);
+    body_row(&b, 1, 0, 2000 * 1000000ll, 1);
+    stage(p, &b, 200);
+    commit(p);
+    part_note_written(p);
+    once_more = written_in(*state);
+    CHECK_EQ(once_more.readings, 1001);
+    CHECK(once_more.journal > w.journal && once_more.log >= w.log && once_more.flushed >= w.flushed);
+    part_close(&p);
+    body_free(&b);
+}
+
 /* One bit of the block that begins with that lsn, behind its head and two rows. */
 static void
 flip_in_block(const char *dir, uint64_t lsn)
@@ -881,6 +930,7 @@ main(void)
         TEST_IN_SCRATCH(what_was_written_is_there_after_a_crash),
         TEST_IN_SCRATCH(it_takes_readings_before_the_replay_is_through),
         TEST_IN_SCRATCH(a_replay_that_never_ends_loses_nothing),
+        TEST_IN_SCRATCH(what_was_written_is_counted_over_all_lives),
         TEST_IN_SCRATCH(what_damage_may_have_cost_is_told_with_metric_and_times),
         TEST_IN_SCRATCH(a_series_two_fronts_made_at_once_is_one),
         TEST_IN_SCRATCH(a_changed_unit_is_told_and_survives),
