@@ -4,13 +4,14 @@ import datetime
 import os
 import random
 import signal
+import threading
 import time
 
 import pytest
 import requests
 
 from alert_model import Model, Rule
-from haltless import Pusher, Tenant, iso, reading, wait_until
+from haltless import SLOW, Pusher, Tenant, iso, reading, wait_until
 
 START = 1775260800
 MACHINES = ["M0", "M1", "M2"]
@@ -217,8 +218,71 @@ def test_the_sequence_of_alerts_is_the_models(own_server, long_run, seed):
     for _ in range(3):
         drive.make_rule()
     weights, acts = zip(*ACTS)
-    for _ in range(6000 if long_run else 160):
+    for _ in range(20000 if long_run else 160):
         drive.random.choices(acts, weights)[0](drive)
     drive.even()
     opened = sum(map(len, drive.model.told().values()))
     assert opened > 10 and drive.kills > 5 and drive.edits > 3, (opened, drive.kills, drive.edits)
+
+
+class Crossings(threading.Thread):
+    """Pushes readings that cross the bound up and down for ever, each above it with a value of its own."""
+
+    def __init__(self, server, key, machine):
+        super().__init__(daemon=True)
+        self.server, self.key, self.machine = server, key, machine
+        self.sent = []
+        self.ending = threading.Event()
+
+    def run(self):
+        pusher, at = Pusher(self.server, self.key), START
+        while not self.ending.is_set():
+            rows = []
+            for _ in range(3):
+                at += 2
+                rows += [(at - 1, float(1000 + at)), (at, 0.0)]
+            body = [reading(self.machine, value=v, timestamp=iso(t)) for t, v in rows]
+            while True:                # until it is there: what is there twice is the same reading
+                try:
+                    if pusher.push(body, timeout=10).status_code == 207:
+                        break
+                except requests.RequestException:
+                    pusher = Pusher(self.server, self.key)
+                time.sleep(0.01)
+            self.sent += [v for _, v in rows if v > 0]
+            time.sleep(0.03)
+
+    def end(self):
+        self.ending.set()
+        self.join(60 * SLOW)
+        assert not self.is_alive()
+
+
+def test_under_load_each_crossing_is_one_alert_whoever_is_killed(own_server, long_run):
+    """Nobody waits for anybody here: what is judged lags behind what is pushed, and dies on the way."""
+    drive = Drive(own_server(), 7)
+    answer = drive.tenant.post("/alert-rules", {"name": "high", "metric_name": "temperature", "operator": "gt",
+                                                "threshold": 500, "severity": "info"})
+    assert answer.status_code == 201, answer.text
+    loads = [Crossings(drive.server, drive.key, m) for m in MACHINES]
+    for load in loads:
+        load.start()
+    for _ in range(2000 if long_run else 25):
+        time.sleep(drive.random.random() * 0.3 * SLOW)
+        drive.kill()
+    for load in loads:
+        load.end()
+
+    def told():
+        return {m: [v for v, _, _ in alerts] for (_, m), alerts in drive.alerts().items()}
+
+    sent = {load.machine: load.sent for load in loads}
+    try:
+        wait_until(lambda: told() == sent, 60, every=0.5)
+    except AssertionError:
+        have = told()
+        wrong = {m: (sorted(set(sent[m]) - set(have.get(m, [])))[:5], sorted(v for v in have.get(m, []) if have[m].count(v) > 1)[:5])
+                 for m in MACHINES}
+        raise AssertionError(f"machine: (crossings without an alert, with more than one) {wrong}\n{drive.server.log()}") from None
+    assert all(a[-1][2] == "closed" for a in drive.alerts().values())
+    assert sum(map(len, sent.values())) > 30

@@ -182,6 +182,48 @@ what_is_held_is_not_trimmed_before_the_budget_says_so(void **state)
     part_close(&p);
 }
 
+static struct {
+    uint64_t lsn[8];
+    uint32_t count;
+} late;
+
+static void
+on_late(void *ctx, uint64_t lsn)
+{
+    (void)ctx;
+    CHECK(late.count < COUNT_OF(late.lsn));
+    late.lsn[late.count++] = lsn;
+}
+
+static void
+rows_that_were_late_are_told_by_the_replay(void **state)
+{
+    static const int64_t times[] = { 5, 3, 5, 9, 8, 10 };
+    part_config    config = { .dir = *state, .journal_bytes = 8 << 20, .heads_bytes = 8 << 20, .cache_bytes = 1 << 20 };
+    part          *p = open_in(*state);
+    body           b = body_new(7);
+    part_source    source = { lanes, addr_of(3, 1), 1 };
+    journal_report report;
+    uint64_t       lsn;
+    uint32_t       name, rejected;
+
+    late.count = 0;
+    name = body_name(&b, 1, 0, "m", "C");
+    for (uint32_t i = 0; i < COUNT_OF(times); i++)
+        body_row(&b, name, ROW_NEW, times[i], 0);
+    CHECK_OK(part_stage(p, body_view(&b), &source, &lsn, &rejected));
+    part_end_block(p, 0);
+    CHECK_OK(part_write(p));
+    part_show(p, NULL, NULL);
+    part_abandon(&p);
+    CHECK_OK(part_open(&p, &config, &(part_events){ .late = on_late }, &report));
+    CHECK_EQ(late.count, 2); /* of equal times the later one is none */
+    CHECK_EQ(late.lsn[0], 2);
+    CHECK_EQ(late.lsn[1], 5);
+    body_free(&b);
+    part_close(&p);
+}
+
 static void
 numbers_can_be_passed_over(void **state)
 {
@@ -213,6 +255,7 @@ main(void)
         EACH(nothing_is_there_behind_the_last),
         EACH(what_is_not_shown_is_not_read),
         EACH(what_is_held_is_not_trimmed_before_the_budget_says_so),
+        EACH(rows_that_were_late_are_told_by_the_replay),
         EACH(numbers_can_be_passed_over),
     };
 
