@@ -4,8 +4,9 @@
  *   event ─────────────────────────────▶ events  ────┴─(a pass: client after client)─▶ sockets
  *
  * A frame is built once, however many are there.  A pass takes slices of the front's turns, and the next one begins only
- * when a multiple of its cost is over: so an audience has a share of the front, readings that come meanwhile go
- * together in one write, and what is more than that is conflated, first here (rows that wait), then in the log.
+ * when a multiple of its cost is over (and what it sent fits limits.live_mb_s): so an audience has a share of the front,
+ * readings that come meanwhile go together in one write, and what is more than that is conflated, first here (rows that
+ * wait), then in the log.  Events do not wait for updates: a pass before their time tells of events alone.
  */
 #include "api/ws_inner.h"
 #include "proto/hash.h"
@@ -13,8 +14,8 @@
 #include <stdlib.h>
 
 enum {
-    SHARE = 8,        /* a pass for updates costs at most one in so many */
-    SHARE_URGENT = 2, /* one for events */
+    SHARE = 8,        /* passes with updates take at most one in so many of the front's time, */
+    SHARE_URGENT = 2, /* those for events */
     CLOCK_EVERY = 8,  /* clients */
     ROWS_A_PASS = 2048,
 };
@@ -122,7 +123,7 @@ void
 ws_audience_event(ws_audience *a, const ws_frame *f, view text)
 {
     ws_log_add(&a->events, f, text);
-    a->wanted = a->urgent = true;
+    a->urgent = true;
 }
 
 void
@@ -220,7 +221,6 @@ add_row(ws_audience *a, uint64_t key, const reading_row *r)
         grow_pending(a);
     a->pending[a->pending_end++ & (a->pending_room - 1)] = (ws_row){ i, r->time_us, r->value };
     s->pending = a->pending_end;
-    a->wanted = true;
 }
 
 void
@@ -303,7 +303,6 @@ tell_pending(ws_audience *a)
 {
     for (uint32_t i = 0; i < ROWS_A_PASS && a->pending_first < a->pending_end; i++)
         tell_row(a, &a->pending[a->pending_first++ & (a->pending_room - 1)]);
-    a->wanted = a->pending_first < a->pending_end;
 }
 
 /* ---- passes ---- */
@@ -319,26 +318,63 @@ ws_alarm(ws *w, uint64_t at_ns)
     (void)ak_timer(w->f->k, at_ns > now ? at_ns - now : 0, &w->alarm);
 }
 
+/* When it may tell of updates; UINT64_MAX: there are none. */
+static uint64_t
+next_updates(const ws_audience *a)
+{
+    if (a->pending_first < a->pending_end)
+        return a->updates_ns;
+    return a->held_ns != 0 ? max_u64(a->updates_ns, a->held_ns) : UINT64_MAX;
+}
+
 /* When its next pass may begin; UINT64_MAX: nothing is to be told. */
 static uint64_t
 next_pass(const ws_audience *a)
 {
-    uint64_t at = a->began_ns + a->cost_ns * (a->urgent ? SHARE_URGENT : SHARE);
+    uint64_t events = a->urgent ? a->began_ns + a->cost_ns * SHARE_URGENT : UINT64_MAX;
 
-    if (a->wanted)
-        return at;
-    return a->held_ns != 0 ? max_u64(at, a->held_ns) : UINT64_MAX;
+    return min_u64(events, next_updates(a));
 }
 
 static void
 begin_pass(ws_audience *a, uint64_t now)
 {
+    a->updating = next_updates(a) <= now;
     a->began_ns = now;
-    a->spent_ns = 0;
-    a->held_ns = 0;
+    a->spent_ns = a->sent = 0;
     a->urgent = false;
-    tell_pending(a);
+    if (a->updating) {
+        a->held_ns = 0;
+        tell_pending(a);
+    }
     a->turn = a->first;
+}
+
+/* How long that many bytes are to take. */
+static uint64_t
+wire_ns(const ws_audience *a, uint64_t bytes)
+{
+    uint64_t mb_s = a->w->f->options->limits_live_mb_s;
+
+    return mb_s == 0 ? 0 : bytes * 1000 / mb_s;
+}
+
+static void
+end_pass(ws_audience *a)
+{
+    a->cost_ns = a->spent_ns;
+    if (a->updating)
+        a->updates_ns = a->began_ns + max_u64(a->cost_ns * SHARE, wire_ns(a, a->sent));
+}
+
+/* What a pass cut short goes out behind it, and is counted all the same. */
+void
+ws_audience_sent(ws_audience *a, uint64_t bytes)
+{
+    if (a->turn != NULL || a->updates_ns == 0)
+        a->sent += bytes;
+    else
+        a->updates_ns += wire_ns(a, bytes);
 }
 
 /* False: the slice is over before the pass is. */
@@ -351,14 +387,14 @@ run_pass(ws_audience *a, uint64_t until_ns)
         ws_client *c = a->turn;
 
         a->turn = c->next_live;
-        ws_client_serve(c, now);
+        ws_client_serve(c, now, a->updating);
         if (n % CLOCK_EVERY == 0 && (now = front_now_ns()) >= until_ns)
             break;
     }
     a->spent_ns += front_now_ns() - from;
     if (a->turn != NULL)
         return false;
-    a->cost_ns = a->spent_ns;
+    end_pass(a);
     return true;
 }
 
@@ -377,8 +413,10 @@ ws_audience_turns(ws *w, uint64_t until_ns)
             }
             begin_pass(a, now);
         }
-        if (!run_pass(a, until_ns) || a->wanted)
+        if (!run_pass(a, until_ns) || next_pass(a) <= front_now_ns())
             http_touch(w->f->http);
+        else if ((at = next_pass(a)) != UINT64_MAX)
+            ws_alarm(w, at);
     }
 }
 

@@ -292,7 +292,7 @@ start_write(ws_client *c, const gathering *g, uint64_t now)
 }
 
 void
-ws_client_serve(ws_client *c, uint64_t now)
+ws_client_serve(ws_client *c, uint64_t now, bool updates)
 {
     ws_audience *a = c->audience;
     ws_bytes     swap = c->way_out;
@@ -300,16 +300,19 @@ ws_client_serve(ws_client *c, uint64_t now)
 
     if (c->writing || c->conn->sock == NULL) {
         c->more = true;
+        c->more_updates = c->more_updates || updates;
         return;
     }
     c->way_out = c->own;
     c->own = swap;
     c->own.len = 0;
     if (c->state == WS_LIVE && c->next_event >= a->events.first) {
-        if (c->resuming || put_from(c, &g, &a->events, &c->next_event, false))
+        if ((c->resuming || put_from(c, &g, &a->events, &c->next_event, false)) && updates)
             put_updates(c, &g, a, now);
+        ws_audience_sent(a, g.len);
     }
     c->more = g.full;
+    c->more_updates = updates;
     start_write(c, &g, now);
 }
 
@@ -342,7 +345,7 @@ ws_client_fail(ws_client *c)
     h2o_socket_read_start(c->conn->sock, on_dregs);
     ws_bytes_add(&c->own, closing, sizeof closing);
     if (!c->writing)
-        ws_client_serve(c, front_now_ns());
+        ws_client_serve(c, front_now_ns(), false);
     return true;
 }
 
@@ -364,7 +367,7 @@ on_written(h2o_socket_t *sock, const char *error)
     if (c->resuming && c->own.len == 0)
         ws_resume_more(c);
     if (c->own.len > 0)
-        ws_client_serve(c, front_now_ns()); /* at once: H2O closes who has nothing to write and is closing */
+        ws_client_serve(c, front_now_ns(), c->more && c->more_updates); /* at once: H2O closes who has nothing to write and is closing */
     else if (c->failed)
         shutdown(h2o_socket_get_fd(sock), SHUT_WR);
     else if (c->more)
@@ -389,7 +392,7 @@ on_wslay_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t len, int 
     }
     ws_bytes_add(&c->own, data, len);
     if (c->conn->sock != NULL && !c->writing)
-        ws_client_serve(c, front_now_ns());
+        ws_client_serve(c, front_now_ns(), c->more && c->more_updates);
     return (ssize_t)len;
 }
 
@@ -416,7 +419,7 @@ look_at(ws_client *c, uint64_t now)
         ws_client_free(c);
         return;
     }
-    ws_client_serve(c, now);
+    ws_client_serve(c, now, c->more && c->more_updates);
 }
 
 /* Those that have something of their own, or more than one write. */

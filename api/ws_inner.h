@@ -154,6 +154,7 @@ struct ws_client {
     bool                  doomed;   /* let go in the next turn */
     bool                  failed;   /* broke the protocol: H2O and wslay are done with it */
     bool                  more;     /* a write was cut short, or it was busy when its turn came */
+    bool                  more_updates; /* ... to be sent updates too */
     bool                  resuming; /* events wait until those before it joined are there */
     bool                  asking;   /* for those */
     bool                  told;     /* an event, since it joined */
@@ -213,12 +214,14 @@ struct ws_audience {
     uint64_t     last_seq; /* of its events */
     uint64_t     seen_seq; /* what the board said at the last look */
     bool         repairing;
-    bool         wanted;   /* something was said since the pass began */
-    bool         urgent;   /* an event */
+    bool         urgent;   /* an event was said since the pass began */
+    bool         updating; /* the pass under way tells of updates too */
     uint64_t     held_ns;  /* when a client with min_interval_ms is owed updates; 0 */
-    uint64_t     began_ns; /* of the last pass */
-    uint64_t     cost_ns;  /* of the last pass */
+    uint64_t     began_ns; /* the last pass */
+    uint64_t     cost_ns;  /* of it */
     uint64_t     spent_ns; /* of the one under way */
+    uint64_t     sent;     /* bytes of the one under way */
+    uint64_t     updates_ns; /* no updates before then */
 };
 
 /* Asks of ours, told from those of calls by their address. */
@@ -258,13 +261,14 @@ void ws_audience_event(ws_audience *a, const ws_frame *f, view text);
 /* The passes: until `until_ns`. */
 void ws_audience_turns(ws *w, uint64_t until_ns);
 void ws_audience_tick(ws_audience *a);
+void ws_audience_sent(ws_audience *a, uint64_t bytes);
 /* A frame of that series as it is now; false: it, or its machine, is not known. */
 bool ws_update_build(ws *w, uint64_t key, const ws_row *r, ws_frame *f);
 void ws_alarm(ws *w, uint64_t at_ns); /* a turn no later than then */
 
 /* ---- ws_client.c ---- */
 void ws_client_due(ws_client *c); /* it has something to write, or wslay has */
-void ws_client_serve(ws_client *c, uint64_t now);
+void ws_client_serve(ws_client *c, uint64_t now, bool updates);
 void ws_client_say(ws_client *c, view text); /* a frame for it alone */
 void ws_client_close(ws_client *c, enum ws_close code, const char *why);
 /* H2O gives it up: when that is for a breach of the protocol it is told so first; false: free it. */

@@ -77,7 +77,7 @@ rewind_to(ws_client *c, uint64_t seq)
         if (b->frames[at - b->first].seq != seq)
             continue;
         c->next_event = at;
-        c->audience->wanted = c->audience->urgent = true;
+        c->audience->urgent = true;
         return true;
     }
     return false;

@@ -523,3 +523,25 @@ def test_who_stops_reading_is_conflated_then_closed_and_nobody_else_notices(own_
     reader.join()
     for s in (quick, pause):
         s.socket.close()
+
+
+def test_more_than_may_be_sent_is_conflated_and_alerts_do_not_wait_for_it(own_server):
+    server = own_server(flags=["--limits-live-mb-s", "1"])
+    tenant = Tenant(server)
+    pusher = Pusher(server, tenant.key()["key"])
+    for i in range(10):
+        tenant.machine(f"M{i}")
+    rule(tenant)
+    with live(server, tenant.token) as s:
+        for n in range(40):                         # 40 000 frames are 7 MB
+            pusher.push([reading(f"M{i % 10}", metric_name=f"metric{i // 10}", value=n, timestamp=iso(START + n)) for i in range(1000)])
+        pusher.push([reading("M0", value=95, timestamp=iso(START))])
+        last, frames, alert = {}, 0, None
+        while len(last) < 1000 or set(last.values()) != {39} or alert is None:
+            f = s.json(within=30)
+            alert = f if f["type"] == "alert" else alert
+            if f["type"] == "sensor_update" and f["metric_name"] != "temperature":
+                assert f["value"] >= last.get((f["machine_id"], f["metric_name"]), 0)
+                last[(f["machine_id"], f["metric_name"])] = f["value"]
+                frames += 1
+        assert 1000 <= frames < 40000
