@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "actors/head_sums.h"
 #include "actors/merge.h"
 #include "actors/scan.h"
 #include "proto/err.h"
@@ -48,6 +49,7 @@ typedef struct rig {
     part        *p;
     part_reader *reader;
     scan        *scan;
+    head_sums   *sums;
     fold         fold;
     body         b;
     uint64_t     pos;
@@ -154,6 +156,8 @@ rig_open(rig *r)
     CHECK_OK(part_open(&r->p, &config, &(part_events){ .ctx = r, .latest = on_latest }, &report));
     CHECK_EQ(report.damaged, 0);
     CHECK_OK(part_reader_open(&r->reader, r->dir, 0, true, "", 1 << 20));
+    part_reader_keep(r->reader, below(2) ? 4 << 20 : 64 << 10); /* all of it, or some */
+    r->sums = head_sums_new(below(2) ? 4 << 20 : 16 << 10);
 }
 
 static void
@@ -161,6 +165,7 @@ rig_close(rig *r, bool clean)
 {
     scan_forget_reader(r->scan);
     part_reader_close(&r->reader);
+    head_sums_free(&r->sums);
     if (clean)
         part_close(&r->p);
     else
@@ -389,19 +394,26 @@ is_in_order(const head_row *rows, uint32_t count)
     return true;
 }
 
-/* Five minutes a piece, or an hour. */
+/* Five minutes a run, or an hour; as ingest keeps them, and of few rows the rows. */
 static uint32_t
-sum_up(rig *r, const head_row *rows, uint32_t count, chunk_summary *out)
+sum_up(rig *r, uint32_t s, const head_view *h, head_copy *c, uint32_t *rows)
 {
-    int64_t  piece_us = (r->fold.spec.every.unit == EVERY_MINUTE ? 300 : 3600) * SECOND;
-    uint32_t n = 0;
+    int64_t              width_us = (r->fold.spec.every.unit == EVERY_MINUTE ? 300 : 3600) * SECOND;
+    uint32_t             count, n = 0, left = 0;
+    const chunk_summary *of = head_sums_of(r->sums, s, h, width_us, below(2), &count);
 
-    for (uint32_t from = 0, to; from < count; from = to) {
-        for (to = from + 1; to < count && rows[to].time_us / piece_us == rows[from].time_us / piece_us;)
-            to++;
-        out[n] = rollup_sum(rows + from, to - from, true);
-        out[n++].lsn = UINT64_MAX;
+    if (r->fold.spec.how == AGG_STDDEV)
+        of = head_sums_of(r->sums, s, h, width_us, true, &count);
+    for (uint32_t i = 0, at = 0; i < count; at += of[i++].count) {
+        if (of[i].count > 3) {
+            c->sums[n] = of[i];
+            c->sums[n++].lsn = UINT64_MAX;
+        } else {
+            memcpy(c->rows + left, h->rows + at, of[i].count * sizeof *c->rows);
+            left += of[i].count;
+        }
     }
+    *rows = left;
     return n;
 }
 
@@ -410,7 +422,7 @@ static scan_head
 head_of(rig *r, uint32_t s, head_copy *c, bool figures)
 {
     head_view h = below(2) ? part_head_by_time(r->p, s) : part_head(r->p, s);
-    uint32_t  n = 0;
+    uint32_t  n = 0, sums = 0;
 
     c->rows = malloc((h.count + 1) * sizeof *c->rows);
     c->sums = malloc((h.count + 1) * sizeof *c->sums);
@@ -419,12 +431,12 @@ head_of(rig *r, uint32_t s, head_copy *c, bool figures)
     for (uint32_t i = 0; i < h.count; i++)
         if (h.rows[i].time_us >= fold_from(&r->fold) && h.rows[i].time_us < r->fold.spec.end_us)
             c->rows[n++] = h.rows[i];
-    n = merge_sort_heads(c->rows, n, c->times, c->values);
     if (figures && n == h.count && n > 0 && is_in_order(h.rows, h.count))
-        return (scan_head){ .sums = c->sums, .sum_count = sum_up(r, h.rows, h.count, c->sums), .erased = c->erased,
-                            .erased_count = part_erasures(r->p, s, c->erased, ERASED_MAX) };
-    return (scan_head){ .times = c->times, .values = c->values, .count = n, .erased = c->erased,
-                        .erased_count = part_erasures(r->p, s, c->erased, ERASED_MAX) };
+        sums = sum_up(r, s, &h, c, &n);
+    n = merge_sort_heads(c->rows, n, c->times, c->values);
+    return (scan_head){ .times = c->times, .values = c->values, .count = n, .sums = c->sums, .sum_count = sums,
+                        .erased = c->erased, .erased_count = part_erasures(r->p, s, c->erased, ERASED_MAX),
+                        .version = below(8) > 0 ? part_version(r->p, s) : 0, .sealed_seq = part_sealed_seq(r->p) };
 }
 
 static void
