@@ -400,10 +400,16 @@ sum_up(rig *r, uint32_t s, const head_view *h, head_copy *c, uint32_t *rows)
 {
     int64_t              width_us = (r->fold.spec.every.unit == EVERY_MINUTE ? 300 : 3600) * SECOND;
     uint32_t             count, n = 0, left = 0;
-    const chunk_summary *of = head_sums_of(r->sums, s, h, width_us, below(2), &count);
+    bool                 spread = r->fold.spec.how == AGG_STDDEV || below(2);
+    const chunk_summary *of = head_sums_of(r->sums, s, h, width_us, spread, &count);
 
-    if (r->fold.spec.how == AGG_STDDEV)
-        of = head_sums_of(r->sums, s, h, width_us, true, &count);
+    for (uint32_t i = 0, at = 0; i < count; at += of[i++].count) {
+        CHECK(of[i].count <= h->count - at);
+        chunk_summary anew = rollup_sum(h->rows + at, of[i].count, spread);
+
+        CHECK_EQ(memcmp(&of[i].first_us, &anew.first_us, offsetof(chunk_summary, m2) - offsetof(chunk_summary, first_us)), 0);
+        CHECK(!spread || memcmp(&of[i].m2, &anew.m2, sizeof anew.m2) == 0);
+    }
     for (uint32_t i = 0, at = 0; i < count; at += of[i++].count) {
         if (of[i].count > 3) {
             c->sums[n] = of[i];
@@ -429,10 +435,18 @@ head_of(rig *r, uint32_t s, head_copy *c, bool figures)
     c->times = malloc((h.count + 1) * sizeof *c->times);
     c->values = malloc((h.count + 1) * sizeof *c->values);
     for (uint32_t i = 0; i < h.count; i++)
+        n += h.rows[i].time_us >= fold_from(&r->fold) && h.rows[i].time_us < r->fold.spec.end_us;
+    if (h.count > 0 && is_in_order(h.rows, h.count)) {
+        uint32_t few, many = sum_up(r, s, &h, c, &few);
+
+        sums = figures && n == h.count ? many : 0;
+        n = few;
+    }
+    if (sums == 0)
+        n = 0;
+    for (uint32_t i = 0; i < h.count && sums == 0; i++)
         if (h.rows[i].time_us >= fold_from(&r->fold) && h.rows[i].time_us < r->fold.spec.end_us)
             c->rows[n++] = h.rows[i];
-    if (figures && n == h.count && n > 0 && is_in_order(h.rows, h.count))
-        sums = sum_up(r, s, &h, c, &n);
     n = merge_sort_heads(c->rows, n, c->times, c->values);
     return (scan_head){ .times = c->times, .values = c->values, .count = n, .sums = c->sums, .sum_count = sums,
                         .erased = c->erased, .erased_count = part_erasures(r->p, s, c->erased, ERASED_MAX),
