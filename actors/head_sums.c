@@ -5,7 +5,10 @@
 
 #include "storage/rollup.h"
 
-enum { GAP = 16 }; /* of a width: so few rows with gaps are not worth a sum */
+enum {
+    GAP = 16,     /* of a width: so few rows with gaps are not worth a sum */
+    PREFETCH = 6, /* cache lines: four sums */
+};
 
 typedef struct kept {
     uint64_t      first_lsn; /* of the head */
@@ -97,14 +100,26 @@ next_sum(head_sums *h, kept **slot)
     return &k->at[k->count++];
 }
 
-/* Where the run that rows[from] begins ends: at a multiple of the width, or before a gap.  Behind a gap, because what came
- * late, into the midst of what is sealed, must not make a run of it with what is not. */
+/* Is the row further from the next than that one is from its next? */
+static bool
+stands_apart(const head_view *v, uint32_t from)
+{
+    const head_row *at = v->rows + from;
+
+    return from + 2 < v->count &&
+           at[1].time_us - at[0].time_us > (at[2].time_us - at[1].time_us) + (at[2].time_us - at[1].time_us) / 4;
+}
+
+/* Where the run that rows[from] begins ends: at a multiple of the width, or before a gap.  What came late, into the midst
+ * of what is sealed, must not make a run with what is not: there its rows would be needed. */
 static uint32_t
 run_end(const head_view *v, uint32_t from, int64_t width_us)
 {
     int64_t  end = v->rows[from].time_us / width_us * width_us + width_us;
     uint32_t to = from + 1;
 
+    if (stands_apart(v, from))
+        return to;
     while (to < v->count && v->rows[to].time_us < end && v->rows[to].time_us - v->rows[to - 1].time_us <= width_us / GAP)
         to++;
     return to;
@@ -123,6 +138,15 @@ begin(head_sums *h, kept **slot)
     }
     (*slot)->count = (*slot)->rows = 0;
     return *slot;
+}
+
+void
+head_sums_prefetch(const head_sums *h, uint32_t series)
+{
+    const char *k = series < h->room ? (const char *)h->of[series] : NULL;
+
+    for (size_t line = 0; k != NULL && line < PREFETCH; line++)
+        __builtin_prefetch(k + line * 64);
 }
 
 const chunk_summary *

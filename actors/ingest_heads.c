@@ -196,6 +196,20 @@ gather_series(ingest *in, heads_stream *s, uint32_t series, const heads_ask *a)
         gather_rows(s, series, &v, a);
 }
 
+/* Of thousands of series nearly all lie outside the caches: each of them is three misses, one behind the other. */
+static void
+ask_ahead(ingest *in, const uint32_t *series, uint32_t count)
+{
+    enum { NEXT = 4, SOON = 8 };
+
+    if (count > SOON)
+        part_head_soon(in->part, series[SOON]);
+    if (count > NEXT) {
+        part_head_next(in->part, series[NEXT]);
+        head_sums_prefetch(in->head_sums, series[NEXT]);
+    }
+}
+
 /* E_LIMIT, E_AGAIN: more than one answer, or all of them, may hold. */
 static int
 gather(ingest *in, heads_stream *s, const uint32_t *series, const heads_ask *a)
@@ -210,6 +224,7 @@ gather(ingest *in, heads_stream *s, const uint32_t *series, const heads_ask *a)
         put_record(&versions, &version);
     }
     for (uint32_t i = 0; i < a->series_count; i++) {
+        ask_ahead(in, series + i, a->series_count - i);
         gather_series(in, s, series[i], a);
         if (s->len > ONE_MAX)
             return E_LIMIT;

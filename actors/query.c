@@ -328,10 +328,7 @@ end_member(query *q, job *j)
 
     j->reading = false;
     j->again = 0;
-    if (++j->member == j->batch_end && j->with_rows) {
-        j->with_rows = false;
-        j->rows_end = j->member;
-    }
+    j->member++;
     if (j->member < t->count && targets_fold(t, &t->at[j->group_from], &t->at[j->member])) {
         if (j->member == j->batch_end)
             query__begin_batch(q, j);
@@ -347,9 +344,7 @@ trouble(query *q, job *j, int rc)
 
     if (rc == E_MORE) {
         j->reading = false;
-        j->rows_max = j->rows_end == j->member && j->member > 0 ? (uint32_t)min_u64(2u * j->rows_max, ROWS_BATCH_MAX) : 1;
-        j->with_rows = true;
-        query__begin_batch(q, j);
+        query__want_rows(j);
         return;
     }
     if (rc == E_AGAIN && j->again++ < AGAIN_MAX) {

@@ -42,19 +42,7 @@ query__drop_heads(query *q, job *j)
 
 /* ---- asking ---- */
 
-/* Behind series whose rows were needed the next ones' are likely to be, too: then more of them come with rows at a time,
- * and fewer with figures that would not do. */
-static uint32_t
-batch_size(const job *j)
-{
-    if (j->with_rows)
-        return j->rows_max;
-    if (j->rows_end == j->member && j->member > 0)
-        return (uint32_t)min_u64(j->batch_max, 2u * j->rows_max);
-    return j->batch_max;
-}
-
-/* At most batch_size() series; a folded series of the answer may go over several batches. */
+/* At most batch_max series; a folded series of the answer may go over several batches. */
 void
 query__begin_batch(query *q, job *j)
 {
@@ -62,7 +50,8 @@ query__begin_batch(query *q, job *j)
     scan_forget_reader(j->scan); /* its cursors see the chunks of an earlier moment */
     j->batch_from = j->member;
     j->batch_end = j->targets.count - j->member;
-    j->batch_end = j->member + (uint32_t)min_u64(j->batch_end, batch_size(j));
+    j->batch_end = j->member + (uint32_t)min_u64(j->batch_end, j->batch_max);
+    j->with_rows = false;
     memset(j->sealed, 0, sizeof j->sealed);
     j->state = JOB_ASK;
 }
@@ -90,9 +79,32 @@ sum_us(const job *j)
     }
 }
 
+/* Figures of the member that is being read did not do.  Behind series whose rows were needed the next ones' are likely to
+ * be, too: then more of them come with rows at a time. */
+void
+query__want_rows(job *j)
+{
+    bool again = j->member == j->rows_until && j->member > j->batch_from;
+
+    j->rows_max = again ? (uint32_t)min_u64(2u * j->rows_max, ROWS_BATCH_MAX) : 1;
+    j->rows_until = (uint32_t)min_u64(j->member + j->rows_max, j->batch_end);
+    for (uint32_t i = j->member; i < j->rows_until; i++) {
+        member_rows *m = &j->heads[i - j->batch_from];
+
+        for (uint32_t kind = 0; kind < HEAD_KINDS; kind++)
+            if (m->of[kind].owned)
+                free(m->of[kind].at);
+        memset(m, 0, sizeof *m);
+    }
+    scan_forget_reader(j->scan); /* what is sealed meanwhile has to be seen with them */
+    j->with_rows = true;
+    j->state = JOB_ASK;
+}
+
 static bool
 ask_part(query *q, job *j, uint16_t no)
 {
+    uint32_t from = j->with_rows ? j->member : j->batch_from, until = j->with_rows ? j->rows_until : j->batch_end;
     struct {
         heads_ask ask;
         uint32_t  series[BATCH_MAX];
@@ -100,12 +112,12 @@ ask_part(query *q, job *j, uint16_t no)
 
     body.ask = (heads_ask){ .start_us = fold_from(&j->fold), .end_us = j->fold.spec.end_us, .sum_us = sum_us(j),
                             .with_spread = j->fold.spec.how == AGG_STDDEV };
-    for (uint32_t i = j->batch_from; i < j->batch_end; i++)
+    for (uint32_t i = from; i < until; i++)
         if (j->targets.at[i].part == no)
             body.series[body.ask.series_count++] = j->targets.at[i].series;
     if (body.ask.series_count == 0 || targets_is_far(&j->targets, no))
         return true; /* who reads it there asks for its heads */
-    j->wait[no] = (heads_wait){ .job = j, .at = j->batch_from, .version_at = j->batch_from };
+    j->wait[no] = (heads_wait){ .job = j, .at = from, .version_at = from };
     j->wait[no].corr = ak_ask_stream(q->k, addr_of(KIND_INGEST, no), MSG_HEADS, &body,
                                        (uint32_t)(sizeof body.ask + body.ask.series_count * 4),
                                        query__time_left(q, j), &j->wait[no], WINDOW);
@@ -121,19 +133,22 @@ query__ask_heads(query *q, job *j)
 {
     uint16_t parts = board_parts(ak_board(q->k));
 
-    query__drop_heads(q, j);
-    j->heads_count = j->batch_end - j->batch_from;
-    j->heads = calloc(j->heads_count + 1, sizeof *j->heads);
-    ASSERT(j->heads != NULL);
+    if (!j->with_rows) {
+        query__drop_heads(q, j);
+        j->heads_count = j->batch_end - j->batch_from;
+        j->heads = calloc(j->heads_count + 1, sizeof *j->heads);
+        ASSERT(j->heads != NULL);
+    }
     for (uint16_t p = 0; p < parts && p < BOARD_PARTS_MAX; p++)
         if (!ask_part(q, j, p)) {
             query__cancel_asks(q, j);
-            query__drop_heads(q, j);
+            query__begin_batch(q, j);
             j->state = JOB_LATER;
             j->then = JOB_ASK;
             return;
         }
     j->state = j->waits > 0 ? JOB_HEADS : JOB_READ;
+    j->with_rows = j->with_rows && j->waits > 0;
 }
 
 /* Too many rows at once, or the partition has no room now: less, later, or not at all. */
@@ -141,14 +156,11 @@ static void
 heads_failed(query *q, job *j, int rc)
 {
     query__cancel_asks(q, j);
-    query__drop_heads(q, j);
-    if (rc == E_LIMIT && j->with_rows && j->rows_max > 1) {
-        j->rows_max = j->rows_max / 4 > 0 ? j->rows_max / 4 : 1;
-        query__begin_batch(q, j);
-    } else if (rc == E_LIMIT && j->batch_max > 1) {
+    if (rc == E_LIMIT && j->batch_end - j->batch_from > 1) {
         j->batch_max = j->batch_max / 4 > 0 ? j->batch_max / 4 : 1;
         query__begin_batch(q, j);
     } else if (rc == E_AGAIN) {
+        query__begin_batch(q, j);
         j->state = JOB_LATER;
         j->then = JOB_ASK;
     } else {
@@ -273,8 +285,10 @@ query__take_heads(query *q, heads_wait *w, const ak_msg *m)
         ak_credit(q->k, m->corr, m->len);
     } else {
         w->corr = 0;
-        if (--j->waits == 0 && rc == E_OK)
+        if (--j->waits == 0 && rc == E_OK) {
             j->state = JOB_READ;
+            j->with_rows = false;
+        }
     }
     if (rc < 0)
         heads_failed(q, j, rc);

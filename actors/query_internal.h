@@ -61,9 +61,9 @@ struct job {
     uint32_t       batch_from, batch_end, batch_max; /* of targets */
     uint32_t       member; /* the target that is being read */
     bool           reading; /* scan_start was called for it */
-    bool           with_rows; /* figures of heads did not do: this batch has their rows */
-    uint32_t       rows_max;  /* series of such a batch: doubled while the next one needs rows too */
-    uint32_t       rows_end;  /* where the last such batch ended */
+    bool           with_rows; /* figures of heads did not do: from the member to rows_until their rows are asked for */
+    uint32_t       rows_max;  /* so many: doubled while the next one needs rows too */
+    uint32_t       rows_until;
     uint32_t       again;
     bool           reopened; /* a reader that could not go on was let go once */
     uint32_t       head_rows; /* of the batch */
@@ -112,6 +112,7 @@ uint64_t query__time_left(const query *q, const job *j);
 
 /* query_heads.c */
 void query__begin_batch(query *q, job *j); /* the next one: JOB_ASK */
+void query__want_rows(job *j);             /* of the member: JOB_ASK */
 void query__ask_heads(query *q, job *j);   /* JOB_HEADS, JOB_READ or JOB_LATER */
 void query__drop_heads(query *q, job *j);
 /* Something came for an ask of heads, or nothing will. */

@@ -112,6 +112,22 @@ part_head(const part *p, uint32_t number)
     return (head_view){ d->rows, d->count, d->changes, d->first_lsn };
 }
 
+void
+part_head_soon(const part *p, uint32_t number)
+{
+    if (number > 0 && number <= series_count(p->map))
+        series_prefetch(p->map, number);
+}
+
+void
+part_head_next(const part *p, uint32_t number)
+{
+    uint32_t at = number > 0 && number <= series_count(p->map) ? series_at(p->map, number)->head : 0;
+
+    if (at != 0)
+        heads_prefetch(p->heads, at);
+}
+
 head_view
 part_head_by_time(part *p, uint32_t number)
 {

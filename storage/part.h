@@ -154,6 +154,9 @@ typedef struct head_view {
 head_view part_head(const part *p, uint32_t series);
 /* The same by time, of equal times the last; put in that order where they are not. */
 head_view part_head_by_time(part *p, uint32_t series);
+/* Of who goes through many series: the head of one that comes soon is asked for ahead, in two steps, some series apart. */
+void      part_head_soon(const part *p, uint32_t series);
+void      part_head_next(const part *p, uint32_t series);
 uint64_t  part_sealed_seq(const part *p); /* RocksDB sequence at which every sealed row is readable */
 uint64_t  part_next_lsn(const part *p);
 /* Stays the same as long as no chunk of the series comes, goes or is merged; never one of another opening.  0: nothing of
