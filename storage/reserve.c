@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -69,20 +70,22 @@ make_whole(int fd, const char *path, uint64_t bytes)
 bool
 reserve_tend(const char *dir, uint64_t bytes)
 {
-    char     path[FS_PATH_MAX];
-    uint64_t free_bytes = 0;
-    bool     old, keep;
-    int      fd;
+    char        path[FS_PATH_MAX], fresh[FS_PATH_MAX];
+    const char *name;
+    uint64_t    free_bytes = 0;
+    bool        old, keep;
+    int         fd;
 
     bytes = bounded(dir, bytes, &free_bytes);
-    if (fs_path(path, "%s/RESERVE", dir) < 0)
+    if (fs_path(path, "%s/RESERVE", dir) < 0 || fs_path(fresh, "%s/RESERVE.tmp", dir) < 0)
         return false;
     old = access(path, F_OK) == 0;
+    name = old ? path : fresh; /* an empty RESERVE says that it is spent: the first one has its blocks before its name */
     if (bytes == 0 || (!old && free_bytes < bytes + 2 * RESERVE_LOW)) {
         (void)unlink(path); /* there was one under another setting, or there is no room for the first one */
         return false;
     }
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) /* not even an inode, or no right to: nothing is kept here */
         return false;
     keep = old;
@@ -90,7 +93,9 @@ reserve_tend(const char *dir, uint64_t bytes)
         if (is_whole(fd) && free_bytes < RESERVE_LOW)
             give_back(fd, path, free_bytes);
         else if (!is_whole(fd) && free_bytes >= bytes + 2 * RESERVE_LOW)
-            keep = make_whole(fd, path, bytes);
+            keep = make_whole(fd, name, bytes);
+        if (!old && is_whole(fd))
+            (void)!rename(fresh, path); /* another partition may have been first */
     }
     keep = keep && !is_whole(fd);
     close(fd);
