@@ -21,7 +21,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SAVE_EVERY_TICKS = 8 };
+enum { SAVE_EVERY_TICKS = 20 }; /* a sync that the registry may have to wait behind */
 #define TICK_NS (250ull * 1000000)
 
 void
