@@ -167,7 +167,7 @@ by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Each round both, one after the other; the first round only warms up. */
+/* Each round both, one after the other and in turns first; the first round only warms up. */
 static int
 measure_rules(bench_run *b)
 {
@@ -177,7 +177,9 @@ measure_rules(bench_run *b)
     char     what[48];
 
     for (uint32_t i = 0; i <= n && rc == E_OK; i++) {
-        if ((rc = load_measure(&b->bare, b->set->slice)) < 0 || (rc = load_measure(&b->ruled, b->set->slice)) < 0 || i == 0)
+        load *first = i % 2 == 0 ? &b->bare : &b->ruled, *second = i % 2 == 0 ? &b->ruled : &b->bare;
+
+        if ((rc = load_measure(first, b->set->slice)) < 0 || (rc = load_measure(second, b->set->slice)) < 0 || i == 0)
             continue;
         kept[i - 1] = b->ruled.most / b->bare.most * 100;
         bare += b->bare.most / n;
