@@ -3,7 +3,7 @@
  *   times    regular: the first and the step; else 4 bytes each, in units of 1 s, 1 ms or 1 us since the first; else 8
  *   values   decimals: 2 or 4 bytes each, as integers above a base that is an integer / 10^k; else the doubles
  *
- * Two bytes a reading where a machine reads every ten seconds; three hundred are summed up in less than 0.1 us.
+ * Two bytes a reading where a machine reads every ten seconds, and integers that a loop without a branch sums up.
  */
 #ifndef HALTLESS_STORAGE_COLUMNS_H
 #define HALTLESS_STORAGE_COLUMNS_H
