@@ -15,7 +15,7 @@
 
 enum {
     SHARE = 8,        /* passes with updates take at most one in so many of the front's time, */
-    SHARE_URGENT = 2, /* those for events */
+    SHARE_URGENT = 4, /* those for events */
     CLOCK_EVERY = 8,  /* clients */
     ROWS_A_PASS = 2048,
 };
