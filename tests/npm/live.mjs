@@ -29,7 +29,8 @@ const listen = ({ Socket, address, token, types, within }) => new Promise((resol
 });
 
 const address = url.replace("http", "ws") + "/api/v1/ws/dashboard";
-const stir = setInterval(() => push(95).then(() => push(20)).catch((e) => { console.error(e); process.exit(1); }), 500);
+let hot = false; // each state for longer than a status takes to be looked at
+const stir = setInterval(() => push((hot = !hot) ? 95 : 20).catch((e) => { console.error(e); process.exit(1); }), 700);
 const out = { ws: await listen({ Socket: WebSocket, address, token, types, within }) };
 if (executablePath) {
   const { chromium } = await import("playwright-core");
