@@ -196,6 +196,17 @@ sync_sealed(void *job)
     part_sync(job);
 }
 
+/* Trims that the budget forced are counted at once: who finds readings that were not judged looks there for the reason. */
+static int
+end_sync(ingest *in)
+{
+    uint64_t before = part_forced_trims(in->part);
+    int      rc = part_end_sync(in->part);
+
+    count_add(ak_counters(in->k), COUNT_FORCED_TRIMS, part_forced_trims(in->part) - before);
+    return rc;
+}
+
 static int
 start_sync(ingest *in)
 {
@@ -204,7 +215,7 @@ start_sync(ingest *in)
     if (ak_help(in->k, sync_sealed, sync_done, in->part) == E_OK)
         return E_OK;
     part_sync(in->part); /* no helper to be had */
-    return part_end_sync(in->part);
+    return end_sync(in);
 }
 
 /* True: there is more to do. */
@@ -271,7 +282,7 @@ static void
 sync_done(ak *k, void *self, void *job)
 {
     ingest *in = self;
-    int     rc = part_end_sync(in->part);
+    int     rc = end_sync(in);
 
     (void)k;
     (void)job;
@@ -390,7 +401,6 @@ every_second(ingest *in)
     count_since(in, COUNT_CHUNK_BYTES, s.chunk_bytes, &in->last.chunk_bytes);
     count_since(in, COUNT_JOURNAL_BYTES, s.journal_bytes, &in->last.journal_bytes);
     count_since(in, COUNT_JOURNAL_SYNCS, s.journal_syncs, &in->last.journal_syncs);
-    count_since(in, COUNT_FORCED_TRIMS, s.forced_trims, &in->last.forced_trims);
     ak_io_begin(in->k);
     part_refuse(in->part, reserve_tend(ak_data_dir(in->k), ak_options(in->k)->storage_reserve_mb << 20));
     ak_io_end(in->k);

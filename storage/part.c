@@ -193,6 +193,5 @@ part_stat(const part *p, part_stats *out)
                          .merged_chunks = p->merged_chunks,
                          .erasures = p->erasure_count,
                          .merges_waiting = p->merge_end - p->merge_first,
-                         .retained_readings = p->retained_readings,
-                         .forced_trims = p->forced_trims };
+                         .retained_readings = p->retained_readings };
 }

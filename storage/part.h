@@ -174,7 +174,7 @@ void part_note_written(part *p); /* looks, and puts it into DIR/written */
 typedef struct part_stats {
     uint64_t series, head_rows, head_bytes, chunks, chunk_bytes, journal_bytes, journal_syncs, journal_used;
     uint64_t replayed_rows;
-    uint64_t merged_chunks, erasures, merges_waiting, retained_readings, forced_trims;
+    uint64_t merged_chunks, erasures, merges_waiting, retained_readings;
 } part_stats;
 void part_stat(const part *p, part_stats *out);
 
@@ -183,6 +183,7 @@ void part_stat(const part *p, part_stats *out);
 /* Rows > lsn stay in the journal, unless its budget says otherwise: then the oldest segment goes, counted and logged. */
 void     part_hold(part *p, uint64_t lsn);
 bool     part_is_held(part *p); /* half of the journal's budget is used, and the hold is in the way of trimming */
+uint64_t part_forced_trims(const part *p); /* so often since it was opened */
 uint64_t part_trimmed(const part *p); /* rows up to it are in the journal no longer */
 uint64_t part_shown(const part *p);   /* the lsn that was shown last */
 uint64_t part_stamped(const part *p); /* of the block that is being shown */

@@ -29,6 +29,12 @@ struct part_again {
     part_again_row row;
 };
 
+uint64_t
+part_forced_trims(const part *p)
+{
+    return p->forced_trims;
+}
+
 void
 part_hold(part *p, uint64_t lsn)
 {

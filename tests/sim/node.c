@@ -46,7 +46,7 @@ static struct {
     char     scratch[64];
     actor    actor[ACTORS_MAX];
     uint32_t actors, groups;
-    uint64_t messages, full; /* of generations that are gone */
+    uint64_t messages, full, unjudged, forced; /* of generations that are gone */
     uint64_t killed_at;
     uint32_t generation;
     uint32_t launches[ACTORS_MAX + 1]; /* by group: how often it was started again */
@@ -368,6 +368,8 @@ node_power_cut(void)
     sim_fault(FAULT_POWER);
     node.messages = node_messages();
     node.full = node_full();
+    node.unjudged = node_unjudged();
+    node.forced = node_forced_trims();
     node.down = true;
     node.generation++; /* no launch goes on */
     clients_power_cut();
@@ -460,6 +462,18 @@ uint64_t
 node_full(void)
 {
     return node.full + (node.down ? 0 : sum(COUNT_FULL) + sum(COUNT_SHED));
+}
+
+uint64_t
+node_unjudged(void)
+{
+    return node.unjudged + (node.down ? 0 : sum(COUNT_ALERT_LOST));
+}
+
+uint64_t
+node_forced_trims(void)
+{
+    return node.forced + (node.down ? 0 : sum(COUNT_FORCED_TRIMS));
 }
 
 uint64_t

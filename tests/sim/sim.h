@@ -159,6 +159,8 @@ void web_lost(uint16_t front_number); /* its process died */
 
 /* ---- node.c ---- */
 void     node_start(const char *scratch); /* an empty directory of shared memory */
+uint64_t node_unjudged(void); /* readings that the alert actor says it missed */
+uint64_t node_forced_trims(void); /* segments of journals given up for room though they were held */
 uint64_t node_full(void);     /* lanes found full */
 uint64_t node_readings(void); /* accepted, by the actors' counters, since the last power cut */
 bool     node_is_up(void);
