@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KILLS = 50, NUMBERS_MAX = 400000, BATCH_MAX = 512, LANE_BYTES = 65536, PATIENCE_MS = 60000 };
+enum { KILLS = 50, KILLS_MOST = 10 * KILLS, NUMBERS_MAX = 400000, BATCH_MAX = 512, LANE_BYTES = 65536, PATIENCE_MS = 60000 };
 
 static const addr producer0 = (uint64_t)KIND_FRONT << 32;
 static const addr consumer0 = (uint64_t)KIND_INGEST << 32;
@@ -301,9 +301,10 @@ killed_consumers_lose_nothing_and_apply_nothing_twice(void **state)
     make_run(c);
     producer_pid = spawn(true);
     consumer_pid = spawn(false);
-    for (int i = 0; i < KILLS; i++) {
+    /* More, and later ones, where a slow machine has let none live long enough to have read something. */
+    for (uint32_t i = 0; i < KILLS || (i < KILLS_MOST && atomic_load(&shared->again) == 0); i++) {
         seed = seed * 1103515245 + 12345;
-        (void)usleep(5000 + seed / 65536 % 25000);
+        (void)usleep((5000 + seed / 65536 % 25000) * (1 + i / KILLS));
         kill_and_reap(consumer_pid);
         consumer_pid = spawn(false);
     }
