@@ -124,7 +124,7 @@ static void
 hold(ingest *in)
 {
     const watch *w = &in->watch;
-    bool         all = w->rows_max == 0 || (w->heard && w->judged.saved >= w->upto);
+    bool         all = w->rows_max == 0 || in->rules.seq == 0; /* there has never been a rule */
 
     part_hold(in->part, all ? UINT64_MAX : w->heard ? w->judged.saved : 0);
 }
@@ -199,12 +199,29 @@ announce(ingest *in, uint16_t flags)
     (void)!ak_send(in->k, the_alert, MSG_WATCHED, &h, sizeof h);
 }
 
+/* Up to here nothing more was wanted: so the journal is held for what comes behind, and is all there for it. */
+static void
+advance(ingest *in)
+{
+    watch       *w = &in->watch;
+    watched_head h = { .part = in->number, .after = w->upto, .upto = part_shown(in->part) };
+
+    if (h.upto == h.after || in->rules.seq == 0)
+        return;
+    w->upto = h.upto;
+    (void)!ak_send(in->k, the_alert, MSG_WATCHED, &h, sizeof h);
+}
+
 void
 ingest__watch_second(ingest *in)
 {
     const watch *w = &in->watch;
 
-    if (w->rows_max > 0 && (!w->heard || w->judged.upto < w->upto))
+    if (w->rows_max == 0)
+        return;
+    advance(in);
+    hold(in);
+    if (!w->heard || w->judged.upto < w->upto)
         announce(in, 0);
 }
 
@@ -216,6 +233,7 @@ ingest__watch_tend(ingest *in)
     if (w->rows_max == 0 || w->pressed_upto == w->judged.saved || !part_is_held(in->part))
         return;
     w->pressed_upto = w->judged.saved; /* once for each file of its */
+    advance(in);
     announce(in, WATCHED_PRESSED);
 }
 
