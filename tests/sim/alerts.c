@@ -4,7 +4,9 @@
  *   GET /alerts, page by page ────────────────────────▶ opened by, closed?              the server
  *
  * Whoever dies, is slow, sheds, or loses power: every crossing has its alert, and no alert is without one.  Where the server
- * says that it gave readings up unjudged because the journal's budget was at its end, no alert is there twice, and that is all.
+ * says that it gave readings up unjudged because the journal's budget was at its end, no alert is there twice, and that is
+ * all; so it is where a block was refused and yet lies on the disk, for whether its readings were ever seen depends on
+ * who died when.
  */
 #include "tests/sim/sim.h"
 
@@ -116,7 +118,7 @@ alerts_judge(void)
 {
     qsort(alerts.told, alerts.count, sizeof *alerts.told, by_value);
     judge_each();
-    if (node_unjudged() > 0 && node_forced_trims() > 0)
+    if ((node_unjudged() > 0 && node_forced_trims() > 0) || disk_doubtful() > 0)
         return;
     disk_walk(cross, NULL);
     judge_all();

@@ -245,6 +245,18 @@ disk_holds(uint64_t id, bool *durable)
     return p->there;
 }
 
+/* Blocks whose sync failed, and for which there was no room again: refused, and yet a later life may have read them. */
+uint32_t
+disk_doubtful(void)
+{
+    uint32_t n = 0;
+
+    for (int part = 0; part < PARTS_MAX; part++)
+        for (uint32_t i = 0; i < disk.block_count[part]; i++)
+            n += disk.blocks[part][i].count > 0 && !disk.blocks[part][i].durable;
+    return n;
+}
+
 void
 disk_walk(void (*fn)(void *ctx, uint64_t value), void *ctx)
 {

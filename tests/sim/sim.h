@@ -126,6 +126,7 @@ void disk_settle(void); /* processes were killed: what they had under way */
 void disk_cut(void);    /* power */
 bool disk_holds(uint64_t id, bool *durable); /* a reading, by its value */
 /* Values of readings, in the order of each journal. */
+uint32_t disk_doubtful(void); /* blocks that are not durable at the end */
 void disk_walk(void (*fn)(void *ctx, uint64_t value), void *ctx);
 void disk_judge(void);                       /* ORACLE_ORDER, over all blocks */
 /* For core.c's world. */
